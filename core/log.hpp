@@ -1,0 +1,50 @@
+// Logging facade: named events with typed fields, written as one JSON line or one text line each.
+// Only core/log.cpp knows the library behind it. Any thread may log; the writer runs on its own
+// thread with a bounded queue (a full queue drops the oldest and counts).
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "core/error.hpp"
+
+namespace kw::log {
+
+enum class level : std::uint8_t { trace, debug, info, warn, error, off };
+
+struct field {
+    std::string_view name;
+    std::variant<std::int64_t, double, bool, std::string_view> value;
+
+    field(std::string_view n, std::string_view v) : name(n), value(v) {}
+    field(std::string_view n, const char* v) : name(n), value(std::string_view(v)) {}
+    field(std::string_view n, const std::string& v) : name(n), value(std::string_view(v)) {}
+    field(std::string_view n, bool v) : name(n), value(v) {}
+    field(std::string_view n, double v) : name(n), value(v) {}
+    template <class Int>
+        requires std::is_integral_v<Int>
+    field(std::string_view n, Int v) : name(n), value(static_cast<std::int64_t>(v)) {}
+};
+
+struct options {
+    level min = level::info;
+    bool json = true;
+    std::string file;  // empty: standard output
+};
+
+// Call once before threads start; again only to change everything (tests).
+void start(const options& opts);
+// Flushes and stops the writer.
+void stop();
+void set_level(level min) noexcept;
+[[nodiscard]] bool enabled(level lvl) noexcept;
+// errc::invalid_argument names the accepted words.
+[[nodiscard]] result<level> parse_level(std::string_view name);
+
+// event is a fixed dotted name ("request.done"); fields are escaped here.
+void event(level lvl, std::string_view event, std::initializer_list<field> fields = {});
+
+}  // namespace kw::log
