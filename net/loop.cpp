@@ -33,13 +33,16 @@ descriptor::~descriptor() {
     ::close(fd_);
 }
 
-void descriptor::attach(waiter* to, events read_bit, events write_bit) noexcept {
-    if (waiter_) waiter_->clear(read_bit_ | write_bit_);
+void descriptor::attach(waiter* to, events read_bit, events write_bit,
+                        events hangup_bit) noexcept {
+    if (waiter_) waiter_->clear(read_bit_ | write_bit_ | hangup_bit_);
     waiter_ = to;
     read_bit_ = read_bit;
     write_bit_ = write_bit;
+    hangup_bit_ = hangup_bit;
     if (!waiter_) return;
-    waiter_->set((read_ready_ ? read_bit_ : 0) | (write_ready_ ? write_bit_ : 0));
+    waiter_->set((read_ready_ ? read_bit_ : 0) | (write_ready_ ? write_bit_ : 0) |
+                 (hung_up_ ? hangup_bit_ : 0));
 }
 
 void descriptor::clear_read() noexcept {
@@ -56,7 +59,10 @@ void descriptor::clear_write() noexcept {
 
 void descriptor::deliver(std::uint32_t got) noexcept {
     events bits = 0;
-    if (got & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) hung_up_ = true;
+    if (got & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        hung_up_ = true;
+        bits |= hangup_bit_;
+    }
     if (got & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         read_ready_ = true;
         bits |= read_bit_;

@@ -31,6 +31,8 @@ inline constexpr events read_b = 1U << 2;
 inline constexpr events write_b = 1U << 3;
 inline constexpr events woken = 1U << 4;     // waiter::wake(), meaning given by the owner
 inline constexpr events stopping = 1U << 5;  // the owner's own use, e.g. a graceful stop
+inline constexpr events hangup_a = 1U << 6;  // the peer closed: told apart from mere data
+inline constexpr events hangup_b = 1U << 7;
 inline constexpr events timed_out = 1U << 31;
 
 // A file descriptor registered with a loop. Closes on destruction. Same thread as its loop.
@@ -48,7 +50,8 @@ class descriptor {
 
     // From now on readiness goes to `to` as the bits given, that which is pending included; nullptr
     // detaches (readiness is then only remembered).
-    void attach(waiter* to, events read_bit, events write_bit) noexcept;
+    // hangup_bit is set when the peer closed or the connection broke, unread data or not.
+    void attach(waiter* to, events read_bit, events write_bit, events hangup_bit = 0) noexcept;
 
     // Called while nobody is attached and the peer sends or closes: an idle connection is of no use
     // then. May destroy the descriptor.
@@ -71,6 +74,7 @@ class descriptor {
     waiter* waiter_ = nullptr;
     events read_bit_ = 0;
     events write_bit_ = 0;
+    events hangup_bit_ = 0;
     bool read_ready_ = false;
     bool write_ready_ = false;
     bool hung_up_ = false;
