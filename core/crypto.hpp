@@ -27,14 +27,14 @@ void random_bytes(std::span<std::uint8_t> out);
 
 // HMAC-SHA-256 (RFC 2104) with a reused context: one object per thread, not thread-safe.
 class hmac_sha256 {
- public:
+  public:
     explicit hmac_sha256(const secret& key);
     hmac_sha256(hmac_sha256&&) noexcept;
     hmac_sha256& operator=(hmac_sha256&&) noexcept;
     ~hmac_sha256();
     [[nodiscard]] digest operator()(std::string_view text) noexcept;
 
- private:
+  private:
     struct impl;
     std::unique_ptr<impl> impl_;
 };
@@ -43,17 +43,20 @@ class hmac_sha256 {
 // "kw1.<key id>.<base64url of nonce ‖ ciphertext ‖ tag>"; the associated data (a record's id) is
 // not stored, so a sealed text moved to another record does not open. Any thread may call.
 class sealer {
- public:
+  public:
     // Exactly 32 bytes are the key itself; any other text of 32 or more goes through scrypt with a
     // fixed application salt. Shorter: std::invalid_argument.
     explicit sealer(const secret& master_key);
+    sealer(const sealer&) = default;
+    sealer& operator=(const sealer&) = default;
+    ~sealer();
     [[nodiscard]] std::string seal(const secret& plain, std::string_view associated) const;
     // errc::invalid_argument: not ours, tampered with, another key or other associated data.
     [[nodiscard]] result<secret> open(std::string_view sealed, std::string_view associated) const;
     // First 8 hex digits of SHA-256 of the key: tells which master key sealed a record.
     [[nodiscard]] const std::string& key_id() const noexcept { return key_id_; }
 
- private:
+  private:
     std::array<std::uint8_t, 32> key_{};
     std::string key_id_;
 };

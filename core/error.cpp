@@ -8,7 +8,8 @@ namespace kw {
 std::string_view to_string(errc code) noexcept {
     switch (code) {
 #define KW_NAME(x) \
-    case errc::x: return #x
+    case errc::x:  \
+        return #x
         KW_NAME(ok);
         KW_NAME(malformed_request);
         KW_NAME(header_too_large);
@@ -58,10 +59,14 @@ std::string_view to_string(errc code) noexcept {
 
 std::string_view to_string(error_source source) noexcept {
     switch (source) {
-        case error_source::downstream: return "downstream";
-        case error_source::upstream: return "upstream";
-        case error_source::store: return "store";
-        case error_source::internal: return "internal";
+        case error_source::downstream:
+            return "downstream";
+        case error_source::upstream:
+            return "upstream";
+        case error_source::store:
+            return "store";
+        case error_source::internal:
+            return "internal";
     }
     return "internal";
 }

@@ -35,10 +35,13 @@ struct options {
     std::string file;  // empty: standard output
 };
 
-// Call once before threads start; again only to change everything (tests).
+// Call once before threads start; again only while no other thread logs (tests). Until the first
+// call everything is dropped. Throws std::runtime_error if the file cannot be opened.
 void start(const options& opts);
-// Flushes and stops the writer.
+// Writes what is queued and stops the writer; what is logged afterwards is dropped.
 void stop();
+// Lines lost to a full queue since the start.
+[[nodiscard]] std::uint64_t dropped() noexcept;
 void set_level(level min) noexcept;
 [[nodiscard]] bool enabled(level lvl) noexcept;
 // errc::invalid_argument names the accepted words.
