@@ -159,7 +159,7 @@ std::span<const double> overhead_bounds() noexcept {
     return overheads;
 }
 
-struct registry::family {
+struct detail::family {
     using metric =
         std::variant<std::unique_ptr<counter>, std::unique_ptr<gauge>, std::unique_ptr<histogram>>;
 
@@ -232,13 +232,13 @@ Metric& registry::child(std::string_view name, std::string_view help, std::strin
     if (found == families_.end()) {
         if (!valid_name(name, true))
             throw std::logic_error("bad metric name: " + std::string(name));
-        auto made = std::make_unique<family>();
+        auto made = std::make_unique<detail::family>();
         made->help = help;
         made->type = type;
         made->unit = unit;
         found = families_.emplace(name, std::move(made)).first;
     }
-    family& f = *found->second;
+    detail::family& f = *found->second;
     if (f.type != type) {
         throw std::logic_error("metric " + std::string(name) + " already has another type");
     }

@@ -19,6 +19,7 @@
 namespace kw::metrics {
 
 namespace detail {
+struct family;  // one name with its children; see metrics.cpp
 inline constexpr std::size_t cache_line = 64;
 // The calling thread's number: given out once, in order, from 0.
 [[nodiscard]] std::size_t thread_number() noexcept;
@@ -137,13 +138,12 @@ class registry {
     [[nodiscard]] std::string render() const;
 
   private:
-    struct family;
     template <class Metric, class... Args>
     Metric& child(std::string_view name, std::string_view help, std::string_view type, scale unit,
                   labels with, const Args&... args);
 
     mutable std::mutex mutex_;
-    std::map<std::string, std::unique_ptr<family>, std::less<>> families_;
+    std::map<std::string, std::unique_ptr<detail::family>, std::less<>> families_;
     std::vector<std::function<void()>> refreshers_;
     std::size_t cell_count_;
     std::size_t max_children_;
