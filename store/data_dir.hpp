@@ -1,0 +1,33 @@
+// The data directory: made safely, files replaced atomically, the encryption key that is made when
+// none is configured.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/error.hpp"
+#include "core/secret.hpp"
+
+namespace kw::store {
+
+// Makes the folder and its parents; a folder that is new gets mode 0700. errc::internal names the
+// path and the reason.
+[[nodiscard]] result<void> make_folder(const std::string& path);
+
+// Writes to a temporary file beside it, syncs, renames, syncs the folder. Mode 0600.
+[[nodiscard]] result<void> replace_file(const std::string& path, std::string_view bytes);
+
+// The whole file, at most `limit` bytes. errc::store_not_found: there is none.
+[[nodiscard]] result<std::string> read_file(const std::string& path, std::size_t limit);
+
+struct encryption_key {
+    secret text;
+    bool made = false;  // by this call: warn the operator to keep a copy
+};
+
+// Reads `encryption.key` in the data directory; makes it (mode 0600, 43 random characters) if it is
+// absent. For the embedded store only: replicas must be given theirs. errc::invalid_argument: the
+// file can be read by others, or is too short.
+[[nodiscard]] result<encryption_key> load_or_make_encryption_key(const std::string& data_dir);
+
+}  // namespace kw::store

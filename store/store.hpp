@@ -1,0 +1,178 @@
+// The store: what outlives a process and is shared by replicas. Records with revisions, the ledger
+// with its aggregates, small state blobs. Two implementations (embedded SQLite, Redis) with one
+// meaning; the rest of the program does not know which one it has.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/clock.hpp"
+#include "core/error.hpp"
+#include "core/secret.hpp"
+#include "store/ledger_batch.hpp"
+#include "store/types.hpp"
+
+namespace kw::store {
+
+// Where a page begins: `cursor` is "" for the first, then the `next` of the page before.
+struct page_request {
+    std::size_t limit = 100;  // 1 … 10,000; others are brought into that range
+    std::string cursor;
+};
+
+template <class T>
+struct page {
+    std::vector<T> items;
+    std::string next;  // "": nothing follows
+};
+
+// One entry of the change feed. Only the latest change of a record is kept.
+struct change {
+    record after;  // json is "" if erased; revision is the change's
+    bool erased = false;
+};
+
+struct changes {
+    std::uint64_t revision = 0;  // pass it to the next call
+    bool reset = false;  // `items` is the whole set: forget everything known before (the store lost
+                         // changes in a failover, or the caller asked from 0)
+    bool more = false;   // call again at once
+    std::vector<change> items;  // oldest first
+};
+
+struct usage_query {
+    dimension by = dimension::all;
+    std::optional<std::string> subject;  // none: every subject
+    span length = span::day;
+    wall_time from{};  // buckets that begin in [from, to); ignored for span::all
+    wall_time to = wall_time::max();
+    page_request page;  // ordered by bucket, then subject
+};
+
+struct record_filter {
+    std::optional<std::string> access_key_id;
+    std::optional<std::string> upstream_key_id;
+    std::optional<std::string> model;  // as asked or as served
+    std::uint16_t status_from = 0;     // inclusive
+    std::uint16_t status_to = 999;     // inclusive
+    wall_time from{};                  // `started` in [from, to)
+    wall_time to = wall_time::max();
+    page_request page;  // newest first; a page may be short and yet have a `next`
+};
+
+struct store_health {
+    bool up = true;
+    wall_time since{};                    // of the last change of `up`
+    std::chrono::microseconds latency{};  // of the last call that was answered
+    std::uint64_t errors = 0;             // calls that failed for want of the store
+    std::string reason;                   // why it is down, without secrets
+};
+
+// How long what is kept; months are kept for ever.
+struct retention {
+    std::chrono::hours hours{7 * 24};     // hour buckets
+    std::chrono::hours days{400 * 24};    // day buckets
+    std::chrono::hours records{30 * 24};  // the request log
+    std::uint64_t max_records = 1'000'000;
+};
+
+// Every call blocks for at most the store's call timeout (then errc::store_unavailable; at once
+// while the breaker is open) and may be made from any thread but a worker: control, flush, feed.
+// Calls never throw. A call that failed with store_unavailable may or may not have taken effect;
+// put and erase are then seen through the feed, apply is idempotent.
+class store {
+  public:
+    virtual ~store() = default;
+    store() = default;
+    store(const store&) = delete;
+    store& operator=(const store&) = delete;
+
+    // --- records -------------------------------------------------------------------------------
+    // Writes if the stored revision is `r.revision` (0: must not exist) and returns the new one.
+    // errc::store_conflict otherwise; then `current` (if given) is the stored revision, 0 if none.
+    virtual result<std::uint64_t> put(const record& r, std::uint64_t* current = nullptr) = 0;
+    // errc::store_not_found.
+    virtual result<record> get(std::string_view kind, std::string_view id) = 0;
+    // Ordered by id.
+    virtual result<page<record>> list(std::string_view kind, const page_request& at) = 0;
+    // Like put; revision 0 erases whatever is there. errc::store_not_found, errc::store_conflict.
+    virtual result<void> erase(std::string_view kind, std::string_view id,
+                               std::uint64_t revision) = 0;
+
+    // --- change feed ---------------------------------------------------------------------------
+    // What changed after `revision`; 0 asks for everything (no erased entries then). At most
+    // `limit` items a call.
+    virtual result<changes> changes_since(std::uint64_t revision, std::size_t limit = 10'000) = 0;
+    // Blocks until the store's revision is not `revision`, or `timeout` is over: true if it
+    // changed. For one feed thread; interrupt_wait() ends it from any thread.
+    virtual result<bool> wait_change(std::uint64_t revision, std::chrono::milliseconds timeout) = 0;
+    virtual void interrupt_wait() noexcept = 0;
+
+    // --- ledger --------------------------------------------------------------------------------
+    // Applies each batch in one atomic step, in the order given. Answers are in the same order; a
+    // batch that is not the next of its (journal, shard) is not applied and says what is held.
+    virtual result<std::vector<batch_status>> apply(std::span<const ledger_batch> batches) = 0;
+    // The last number applied for each shard of a journal, 0 where none is known.
+    virtual result<batch_numbers> applied_numbers(std::string_view journal) = 0;
+    virtual result<page<aggregate>> usage(const usage_query& query) = 0;
+    // errc::store_not_found.
+    virtual result<ledger_record> find_record(std::string_view id) = 0;
+    virtual result<page<ledger_record>> list_records(const record_filter& filter) = 0;
+    // Removes what retention no longer keeps, a bounded amount a call; how many things it removed.
+    // Call it every minute; again at once while it answers more than 0.
+    virtual result<std::uint64_t> clean_up() = 0;
+
+    // --- state blobs (key states of the pool and the like; last writer wins) --------------------
+    virtual result<void> save_state(std::string_view name, std::string_view json) = 0;
+    // errc::store_not_found.
+    virtual result<std::string> load_state(std::string_view name) = 0;
+
+    // --- operation -----------------------------------------------------------------------------
+    // What is wrong with the store's own settings, for a person; empty: nothing.
+    virtual result<std::vector<std::string>> preflight() = 0;
+    // Asks the store for a sign of life.
+    virtual result<void> ping() = 0;
+    [[nodiscard]] virtual store_health health() const = 0;
+    // "embedded" or "redis".
+    [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+};
+
+struct embedded_options {
+    std::string data_dir;  // keywheel.db is made in it; the folder is made with mode 0700
+    retention keep;
+};
+
+// errc::invalid_argument: made by a newer release, or not a database; errc::store_unavailable:
+// cannot be opened or written. The clock outlives the store.
+[[nodiscard]] result<std::unique_ptr<store>> open_embedded(const embedded_options& options,
+                                                           const clock_source& clock);
+
+struct redis_options {
+    // redis://[user[:password]@]host[:port][/db], rediss:// for TLS, unix:///path[?db=n]
+    secret url;
+    std::string user;  // win over those in the url when not empty
+    secret password;
+    std::string ca_file;  // "": the system's
+    bool verify = true;   // of the server's certificate
+    std::string prefix = "kw:";
+    std::string client_name = "keywheel";
+    std::chrono::milliseconds connect_timeout{1'000};
+    std::chrono::milliseconds call_timeout{1'000};
+    std::chrono::milliseconds min_backoff{100};
+    std::chrono::milliseconds max_backoff{3'000};
+    retention keep;
+};
+
+// Connects when first used, so it succeeds with Redis down; errc::invalid_argument: a bad URL or
+// CA file. The clock outlives the store.
+[[nodiscard]] result<std::unique_ptr<store>> open_redis(const redis_options& options,
+                                                        const clock_source& clock);
+
+}  // namespace kw::store
