@@ -25,7 +25,14 @@ constexpr std::uint64_t event_token = std::numeric_limits<std::uint64_t>::max();
 
 // ---- descriptor ----
 
-descriptor::descriptor(loop& on, int fd) : loop_(on), fd_(fd) { loop_.add(*this); }
+descriptor::descriptor(loop& on, int fd) : loop_(on), fd_(fd) {
+    try {
+        loop_.add(*this);
+    } catch (...) {
+        ::close(fd_);
+        throw;
+    }
+}
 
 descriptor::~descriptor() {
     attach(nullptr, 0, 0);
@@ -33,8 +40,7 @@ descriptor::~descriptor() {
     ::close(fd_);
 }
 
-void descriptor::attach(waiter* to, events read_bit, events write_bit,
-                        events hangup_bit) noexcept {
+void descriptor::attach(waiter* to, events read_bit, events write_bit, events hangup_bit) noexcept {
     if (waiter_) waiter_->clear(read_bit_ | write_bit_ | hangup_bit_);
     waiter_ = to;
     read_bit_ = read_bit;
@@ -55,6 +61,11 @@ void descriptor::clear_read() noexcept {
 void descriptor::clear_write() noexcept {
     write_ready_ = false;
     if (waiter_) waiter_->clear(write_bit_);
+}
+
+void descriptor::mark_read() noexcept {
+    read_ready_ = true;
+    if (waiter_) waiter_->set(read_bit_);
 }
 
 void descriptor::deliver(std::uint32_t got) noexcept {
@@ -111,7 +122,8 @@ void waiter::awaiter::await_suspend(std::coroutine_handle<> h) {
 
 events waiter::awaiter::await_resume() noexcept {
     const events got = self.ready_ & (mask | timed_out);
-    self.ready_ &= ~(woken | timed_out);
+    // A wake() that nobody asked for this time stays for the wait that does.
+    self.ready_ &= ~((got & woken) | timed_out);
     self.deadline_ = no_deadline;
     // A bit beats the clock when both came in the same turn.
     return (got & mask) ? (got & mask) : got;
@@ -243,7 +255,7 @@ int loop::sleep_ms() const noexcept {
         const auto ms = std::chrono::ceil<std::chrono::milliseconds>(due - now_).count();
         return static_cast<int>(std::clamp<std::int64_t>(ms, 0, 60'000));
     }
-    return -1;
+    return 60'000;
 }
 
 void loop::run_ready() {
@@ -267,34 +279,44 @@ void loop::run_posted() {
         const std::lock_guard lock(posted_mutex_);
         work.swap(posted_);
     }
-    for (auto& fn : work) fn();
+    for (auto& fn : work)
+        fn();
 }
 
 void loop::run() {
-    std::array<epoll_event, 256> got{};
     stopped_ = false;
     run_posted();
-    while (!stopped_) {
-        if (after_turn) after_turn();
-        const int n = ::epoll_wait(epoll_, got.data(), static_cast<int>(got.size()), sleep_ms());
-        now_ = clock_.mono();
-        if (n < 0 && errno != EINTR) fail("epoll_wait");
-        for (int i = 0; i < n; ++i) {
-            const epoll_event& ev = got[static_cast<std::size_t>(i)];
-            if (ev.data.u64 == event_token) {
-                std::uint64_t count = 0;
-                [[maybe_unused]] const auto r = ::read(event_, &count, sizeof count);
-                run_posted();
-                continue;
-            }
-            const auto index = static_cast<std::uint32_t>(ev.data.u64);
-            const auto generation = static_cast<std::uint32_t>(ev.data.u64 >> 32);
-            const slot& s = slots_[index];
-            if (s.d && s.generation == generation) s.d->deliver(ev.events);
+    while (!stopped_)
+        turn(60'000);
+}
+
+void loop::run_turn(int max_sleep_ms) {
+    run_posted();
+    turn(max_sleep_ms);
+}
+
+void loop::turn(int max_sleep_ms) {
+    std::array<epoll_event, 256> got;
+    if (after_turn) after_turn();
+    const int ms = std::min(sleep_ms(), max_sleep_ms);
+    const int n = ::epoll_wait(epoll_, got.data(), static_cast<int>(got.size()), ms);
+    now_ = clock_.mono();
+    if (n < 0 && errno != EINTR) fail("epoll_wait");
+    for (int i = 0; i < n; ++i) {
+        const epoll_event& ev = got[static_cast<std::size_t>(i)];
+        if (ev.data.u64 == event_token) {
+            std::uint64_t count = 0;
+            [[maybe_unused]] const auto r = ::read(event_, &count, sizeof count);
+            run_posted();
+            continue;
         }
-        run_timers();
-        run_ready();
+        const auto index = static_cast<std::uint32_t>(ev.data.u64);
+        const auto generation = static_cast<std::uint32_t>(ev.data.u64 >> 32);
+        const slot& s = slots_[index];
+        if (s.d && s.generation == generation) s.d->deliver(ev.events);
     }
+    run_timers();
+    run_ready();
 }
 
 void loop::stop() noexcept {

@@ -1,8 +1,8 @@
 // One thread's event loop, and the one thing a coroutine waits on.
 //
 // A loop is an epoll instance that knows each descriptor once, edge-triggered, from creation to
-// close: waiting costs no system call (why not a library's reactor: docs/adr/0002). A coroutine owns
-// a `waiter`; descriptors, a deadline and other code of the same thread set bits in it; wait()
+// close: waiting costs no system call (why not a library's reactor: docs/adr/0002). A coroutine
+// owns a `waiter`; descriptors, a deadline and other code of the same thread set bits in it; wait()
 // sleeps until a bit that it asks for is set. So one coroutine can watch both sides of a relay.
 #pragma once
 
@@ -38,7 +38,7 @@ inline constexpr events timed_out = 1U << 31;
 // A file descriptor registered with a loop. Closes on destruction. Same thread as its loop.
 // Readiness is remembered: it stays until the code that got EAGAIN (or a short read) clears it.
 class descriptor {
- public:
+  public:
     // Takes ownership of a non-blocking fd; throws std::system_error if epoll refuses it.
     descriptor(loop& on, int fd);
     descriptor(const descriptor&) = delete;
@@ -53,6 +53,9 @@ class descriptor {
     // hangup_bit is set when the peer closed or the connection broke, unread data or not.
     void attach(waiter* to, events read_bit, events write_bit, events hangup_bit = 0) noexcept;
 
+    [[nodiscard]] events read_bit() const noexcept { return read_bit_; }
+    [[nodiscard]] events write_bit() const noexcept { return write_bit_; }
+
     // Called while nobody is attached and the peer sends or closes: an idle connection is of no use
     // then. May destroy the descriptor.
     std::function<void()> on_idle_event;
@@ -63,8 +66,10 @@ class descriptor {
     [[nodiscard]] bool hung_up() const noexcept { return hung_up_; }
     void clear_read() noexcept;
     void clear_write() noexcept;
+    // Bytes wait above the socket (inside a TLS engine): a wait must not sleep on them.
+    void mark_read() noexcept;
 
- private:
+  private:
     friend class loop;
     void deliver(std::uint32_t epoll_events) noexcept;
 
@@ -83,7 +88,7 @@ class descriptor {
 // What one coroutine waits on. Lives in that coroutine's frame or in an object it owns; must
 // outlive the descriptors' attachment to it. Same thread as its loop.
 class waiter {
- public:
+  public:
     explicit waiter(loop& on) noexcept : loop_(on) {}
     waiter(const waiter&) = delete;
     waiter& operator=(const waiter&) = delete;
@@ -105,6 +110,8 @@ class waiter {
         [[nodiscard]] bool await_ready() const noexcept { return (self.ready_ & mask) != 0; }
         void await_suspend(std::coroutine_handle<> h);
         events await_resume() noexcept;
+        // Also when the frame is destroyed in mid-wait: the waiter may outlive it.
+        ~awaiter() { self.handle_ = {}; }
     };
 
     // Resumes when a bit of mask is set, or with `timed_out` alone when the deadline passed first.
@@ -113,7 +120,7 @@ class waiter {
         return {*this, mask, deadline};
     }
 
- private:
+  private:
     friend class loop;
     void resume_later() noexcept;
 
@@ -130,7 +137,7 @@ class waiter {
 };
 
 class loop {
- public:
+  public:
     explicit loop(const clock_source& clock);
     loop(const loop&) = delete;
     loop& operator=(const loop&) = delete;
@@ -138,6 +145,8 @@ class loop {
 
     // Runs until stop(); the thread that calls it is the loop's thread.
     void run();
+    // One turn that sleeps at most max_sleep_ms (tests with a manual clock).
+    void run_turn(int max_sleep_ms);
     // Any thread. run() returns after the current turn; what waits is left as it is.
     void stop() noexcept;
     // Any thread. Runs fn on the loop's thread, in order of posting.
@@ -150,7 +159,7 @@ class loop {
     // Called once at the end of every turn, before the loop sleeps (batching).
     std::function<void()> after_turn;
 
- private:
+  private:
     friend class descriptor;
     friend class waiter;
 
@@ -164,6 +173,7 @@ class loop {
     void run_timers() noexcept;
     void run_ready();
     void run_posted();
+    void turn(int max_sleep_ms);
     [[nodiscard]] int sleep_ms() const noexcept;
     [[nodiscard]] std::int64_t tick_of(mono_time t) const noexcept;
 
@@ -194,6 +204,8 @@ class loop {
 };
 
 // The simplest wait there is.
-[[nodiscard]] inline auto sleep_until(waiter& w, mono_time t) noexcept { return w.wait(0, t); }
+[[nodiscard]] inline auto sleep_until(waiter& w, mono_time t) noexcept {
+    return w.wait(0, t);
+}
 
 }  // namespace kw::net

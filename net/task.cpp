@@ -19,16 +19,23 @@ struct frame_pool {
     std::array<std::vector<void*>, class_count> free;
     ~frame_pool() {
         for (auto& list : free)
-            for (void* frame : list) ::operator delete(frame);
+            for (void* frame : list)
+                ::operator delete(frame);
     }
 };
 thread_local std::unique_ptr<frame_pool> frames;
 
-std::size_t class_of(std::size_t size) noexcept { return (size + class_step - 1) / class_step; }
+std::size_t class_of(std::size_t size) noexcept {
+    return (size + class_step - 1) / class_step;
+}
 
 // A coroutine that owns a root: starts at once, ends by destroying itself.
 struct detached {
     struct promise_type {
+        static void* operator new(std::size_t size) { return detail::frame_allocate(size); }
+        static void operator delete(void* frame, std::size_t size) noexcept {
+            detail::frame_release(frame, size);
+        }
         detached get_return_object() noexcept { return {}; }
         std::suspend_never initial_suspend() noexcept { return {}; }
         std::suspend_never final_suspend() noexcept { return {}; }
@@ -37,7 +44,7 @@ struct detached {
     };
 };
 
-detached run_root(std::string_view name, task<void> root) {
+task<void> guarded(std::string_view name, task<void> root) {
     try {
         co_await std::move(root);
     } catch (const std::exception& e) {
@@ -45,6 +52,10 @@ detached run_root(std::string_view name, task<void> root) {
     } catch (...) {
         log::event(log::level::error, "task.failed", {{"task", name}, {"err", "unknown"}});
     }
+}
+
+detached run_root(std::string_view name, task<void> root) {
+    co_await guarded(name, std::move(root));
 }
 
 }  // namespace
@@ -73,6 +84,13 @@ void detail::frame_release(void* frame, std::size_t size) noexcept {
     ::operator delete(frame);
 }
 
-void spawn(std::string_view name, task<void> root) { run_root(name, std::move(root)); }
+void spawn(std::string_view name, task<void> root) {
+    run_root(name, std::move(root));
+}
+
+void owned_root::start(std::string_view name, task<void> root) {
+    root_.emplace(guarded(name, std::move(root)));
+    root_->handle_.resume();
+}
 
 }  // namespace kw::net

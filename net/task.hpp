@@ -54,7 +54,7 @@ template <class T>
 struct promise final : promise_base {
     std::optional<T> value;
     task<T> get_return_object() noexcept;
-    template <class U>
+    template <class U = T>
     void return_value(U&& v) {
         value.emplace(std::forward<U>(v));
     }
@@ -77,7 +77,7 @@ struct promise<void> final : promise_base {
 
 template <class T>
 class [[nodiscard]] task {
- public:
+  public:
     using promise_type = detail::promise<T>;
 
     task() = default;
@@ -95,7 +95,8 @@ class [[nodiscard]] task {
     }
     T await_resume() { return handle_.promise().take(); }
 
- private:
+  private:
+    friend class owned_root;
     std::coroutine_handle<promise_type> handle_;
 };
 
@@ -110,5 +111,20 @@ inline task<void> detail::promise<void>::get_return_object() noexcept {
 // Runs a root to its first wait. name appears in the log if an exception leaves it; it must be a
 // literal. The frame destroys itself at the end.
 void spawn(std::string_view name, task<void> root);
+
+// A root that its owner can end at any wait: destroying the object destroys the frame, and with it
+// all that the coroutine holds. Not from inside the coroutine itself.
+class owned_root {
+  public:
+    owned_root() = default;
+    owned_root(const owned_root&) = delete;
+    owned_root& operator=(const owned_root&) = delete;
+    // As spawn(); once per object, or after reset().
+    void start(std::string_view name, task<void> root);
+    void reset() noexcept { root_.reset(); }
+
+  private:
+    std::optional<task<void>> root_;
+};
 
 }  // namespace kw::net
