@@ -1,0 +1,34 @@
+// Who is calling: from the text of a credential to the access key, or the reason why not.
+#pragma once
+
+#include <string_view>
+
+#include "auth/access_key.hpp"
+#include "auth/key_table.hpp"
+#include "core/clock.hpp"
+#include "core/crypto.hpp"
+#include "core/error.hpp"
+#include "core/secret.hpp"
+
+namespace kw::auth {
+
+// The hash under which a key's text is stored; for those who make and declare keys.
+[[nodiscard]] crypto::digest hash_key_text(const secret& text, const secret& pepper);
+
+// One per worker (the hash context is not for several threads). No cache of texts: a hash is a
+// quarter of a microsecond, and what is not kept cannot be confused.
+class authenticator {
+  public:
+    explicit authenticator(const secret& pepper) : hash_(pepper) {}
+
+    // The key, valid as long as the table; or missing_api_key (empty text), invalid_api_key
+    // (unknown, mistyped or deleted), key_disabled, key_expired (by `now`, at once). The error
+    // says nothing of the credential.
+    [[nodiscard]] result<const access_key*> identify(std::string_view credential, wall_time now,
+                                                     const key_table& table);
+
+  private:
+    crypto::hmac_sha256 hash_;
+};
+
+}  // namespace kw::auth
