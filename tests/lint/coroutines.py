@@ -1,0 +1,92 @@
+"""Refuses coroutine code that some compilers get wrong or that outlives what it refers to.
+
+The rules and their reasons are in CONTRIBUTING.md. This is a look at the text, a statement at a time;
+clang-tidy's check for capturing lambda coroutines works on the syntax tree and runs besides.
+"""
+import pathlib
+import re
+
+import common
+
+DETACHED = re.compile(r"\b(?:std::)?suspend_never\s+initial_suspend\b")
+SPAWN_LAMBDA = re.compile(r"\bspawn\s*\(\s*(?:\"[^\"]*\"\s*,\s*)?\[")
+LAMBDA = re.compile(r"\[(?P<captures>[^\[\]]*)\]\s*(?:<[^>]*>\s*)?(?:\([^()]*(?:\([^()]*\)[^()]*)*\))?\s*"
+                    r"(?:mutable\s*|noexcept\s*|->\s*[\w:<>,\s*&]+?)*\{")
+CONDITION = re.compile(r"\b(?:if|while|switch)\s*(?:constexpr\s*)?\(")
+CORO_SIGNATURE = re.compile(r"\btask<[^;{}()]*>\s+[\w:]+\s*\((?P<parameters>[^;{}]*?)\)\s*(?:const\s*)?(?:noexcept\s*)?[{;]")
+
+
+def closing(text: str, at: int) -> int:
+    """The index of the bracket that closes the one at `at`, or the end."""
+    pairs = {"(": ")", "{": "}", "[": "]"}
+    depth, opened, closed = 0, text[at], pairs[text[at]]
+    for i in range(at, len(text)):
+        if text[i] == opened:
+            depth += 1
+        elif text[i] == closed:
+            depth -= 1
+            if depth == 0:
+                return i
+    return len(text)
+
+
+def statements(text: str):
+    """Pieces between ; and block braces, with the offset each begins at."""
+    start = 0
+    for i, c in enumerate(text):
+        if c == ";" or c == "}" or (c == "{" and re.search(r"[)\w>]\s*$", text[start:i])
+                                    and not re.search(r"[\w>]\s*$", text[start:i])):
+            yield start, text[start:i]
+            start = i + 1
+    yield start, text[start:]
+
+
+def check_text(path, raw: str) -> list[str]:
+    text = common.without_comments(raw)
+    found = []
+
+    def tell(at: int, what: str) -> None:
+        found.append(f"{path}:{text.count(chr(10), 0, at) + 1}: {what}")
+
+    if path.as_posix() != "net/task.cpp":
+        for match in DETACHED.finditer(text):
+            tell(match.start(), "a detached coroutine of its own; start roots with net::spawn")
+    for match in SPAWN_LAMBDA.finditer(text):
+        tell(match.start(), "spawn of a lambda: its captures die before the coroutine; use a function")
+    for match in LAMBDA.finditer(text):
+        body_at = match.end() - 1
+        body = text[body_at:closing(text, body_at)]
+        if match.group("captures").strip() and re.search(r"\bco_(?:await|return|yield)\b", body):
+            tell(match.start(), "a coroutine lambda with captures; pass what it needs as parameters")
+    if "co_await" not in text:
+        return found
+    for match in CONDITION.finditer(text):
+        opening = match.end() - 1
+        inside = text[opening:closing(text, opening)]
+        if "co_await" in inside and not match.group(0).startswith("while"):
+            # An init-statement may wait: `if (auto r = co_await f(); r)`.
+            last = inside.rsplit(";", 1)[-1]
+            if "co_await" in last:
+                tell(match.start(), "co_await in a condition; name the value, then test it")
+    for start, piece in statements(text):
+        at = piece.find("co_await")
+        if at < 0:
+            continue
+        if piece.count("co_await") > 1:
+            tell(start + at, "two co_await in one statement; name the first value")
+        if re.search(r"[^?]\?[^?]", piece) and ":" in re.sub(r"::", "  ", piece):
+            tell(start + at, "co_await beside a conditional operator; use if and a named value")
+        if re.search(r"(?:&&|\|\|)[^;]*\bco_await\b", re.sub(r"[\w>)\]]\s*&&\s*\w+\s*(?==|\))", "", piece)):
+            tell(start + at, "co_await behind && or ||; name the value first")
+        before = piece[:at]
+        if re.search(r"(?:\breturn|=|\(|,)\s*[\w:<>]*\s*\{[^{}]*$", before):
+            tell(start + at, "co_await inside a braced list; name the value first")
+    return found
+
+
+def check(root: pathlib.Path) -> list[str]:
+    found = []
+    for path in common.files(root):
+        if path.suffix in common.SOURCE:
+            found += check_text(path, (root / path).read_text())
+    return found
