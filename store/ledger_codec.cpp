@@ -1,0 +1,188 @@
+// The format: version byte, then every field in a fixed order. Integers are zigzag varints, texts
+// are a varint length and bytes. A later version adds fields at the end.
+#include "store/ledger_codec.hpp"
+
+#include <cstdint>
+
+namespace kw::store {
+namespace {
+
+constexpr char version = 1;
+
+constexpr std::size_t max_id = 96;     // ours: ids of records, keys and groups
+constexpr std::size_t max_name = 256;  // model names
+constexpr std::size_t max_word = 64;   // provider, endpoint, tier, error code
+
+static_assert(1 + 4 * (max_id + 2) + 2 * (max_name + 2) + 4 * (max_word + 2) + 24 * 10 + 8 <
+              max_encoded_record);
+
+void put(std::string& out, std::uint64_t n) {
+    while (n >= 0x80) {
+        out.push_back(static_cast<char>(n | 0x80));
+        n >>= 7U;
+    }
+    out.push_back(static_cast<char>(n));
+}
+
+void put_signed(std::string& out, std::int64_t n) {
+    put(out, (static_cast<std::uint64_t>(n) << 1U) ^ static_cast<std::uint64_t>(n >> 63));
+}
+
+void put_text(std::string& out, std::string_view text, std::size_t limit) {
+    if (text.size() > limit) {
+        std::size_t n = limit;
+        while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xC0U) == 0x80U)
+            --n;
+        text = text.substr(0, n);
+    }
+    put(out, text.size());
+    out.append(text);
+}
+
+void put_amount(std::string& out, const std::optional<nanodollars>& amount) {
+    out.push_back(amount ? '\1' : '\0');
+    if (amount) put_signed(out, *amount);
+}
+
+// Reads on until the first fault, then gives zeros; asked once at the end whether all was well.
+class reader {
+  public:
+    explicit reader(std::string_view bytes) noexcept : bytes_(bytes) {}
+
+    std::uint8_t byte() {
+        if (bytes_.empty()) {
+            failed_ = true;
+            return 0;
+        }
+        const auto b = static_cast<std::uint8_t>(bytes_.front());
+        bytes_.remove_prefix(1);
+        return b;
+    }
+    std::uint64_t number() {
+        std::uint64_t n = 0;
+        for (unsigned shift = 0; shift < 64; shift += 7) {
+            const std::uint8_t b = byte();
+            if (shift == 63 && b > 1) break;
+            n |= static_cast<std::uint64_t>(b & 0x7FU) << shift;
+            if (b < 0x80) return n;
+        }
+        failed_ = true;
+        return 0;
+    }
+    std::int64_t signed_number() {
+        const std::uint64_t n = number();
+        return static_cast<std::int64_t>((n >> 1U) ^ (~(n & 1U) + 1U));
+    }
+    std::string text() {
+        const std::uint64_t n = number();
+        if (n > bytes_.size()) {
+            failed_ = true;
+            return {};
+        }
+        std::string s(bytes_.substr(0, static_cast<std::size_t>(n)));
+        bytes_.remove_prefix(static_cast<std::size_t>(n));
+        return s;
+    }
+    std::optional<nanodollars> amount() {
+        const std::uint8_t there = byte();
+        if (there > 1) failed_ = true;
+        if (there != 1) return std::nullopt;
+        return signed_number();
+    }
+    template <class Enum>
+    Enum choice(Enum last) {
+        const std::uint8_t b = byte();
+        if (b > static_cast<std::uint8_t>(last)) failed_ = true;
+        return static_cast<Enum>(b);
+    }
+    std::uint16_t small() {
+        const std::uint64_t n = number();
+        if (n > 0xFFFF) failed_ = true;
+        return static_cast<std::uint16_t>(n);
+    }
+    [[nodiscard]] bool good() const noexcept { return !failed_ && bytes_.empty(); }
+
+  private:
+    std::string_view bytes_;
+    bool failed_ = false;
+};
+
+template <class Tokens, class Each>
+void each_count(Tokens& t, Each&& each) {
+    each(t.input);
+    each(t.output);
+    each(t.reasoning);
+    each(t.cached_read);
+    each(t.cache_write_5m);
+    each(t.cache_write_1h);
+    each(t.audio_in);
+    each(t.audio_out);
+    each(t.image_in);
+    each(t.image_out);
+}
+
+}  // namespace
+
+void encode(const ledger_record& r, std::string& out) {
+    out.push_back(version);
+    put_text(out, r.id, max_id);
+    put_signed(out, r.started.time_since_epoch().count());
+    put_text(out, r.access_key_id, max_id);
+    put_text(out, r.upstream_key_id, max_id);
+    put_text(out, r.group_id, max_id);
+    put_text(out, r.provider, max_word);
+    put_text(out, r.endpoint, max_word);
+    put_text(out, r.model_asked, max_name);
+    put_text(out, r.model_served, max_name);
+    put_text(out, r.service_tier, max_word);
+    each_count(r.tokens, [&](std::int64_t n) { put_signed(out, n); });
+    out.push_back(static_cast<char>(r.outcome));
+    out.push_back(static_cast<char>(r.end));
+    put_amount(out, r.cost);
+    put_amount(out, r.rated_cost);
+    put(out, r.status);
+    put(out, r.attempts);
+    out.push_back(r.stream ? '\1' : '\0');
+    put_text(out, r.error_code, max_word);
+    put_signed(out, r.first_byte_us);
+    put_signed(out, r.total_us);
+    put_signed(out, r.overhead_us);
+    put_signed(out, r.bytes_in);
+    put_signed(out, r.bytes_out);
+    out.push_back(r.operator_cost ? '\1' : '\0');
+}
+
+std::optional<ledger_record> decode(std::string_view bytes) {
+    reader in(bytes);
+    if (in.byte() != static_cast<std::uint8_t>(version)) return std::nullopt;
+    ledger_record r;
+    r.id = in.text();
+    r.started = wall_time(std::chrono::nanoseconds(in.signed_number()));
+    r.access_key_id = in.text();
+    r.upstream_key_id = in.text();
+    r.group_id = in.text();
+    r.provider = in.text();
+    r.endpoint = in.text();
+    r.model_asked = in.text();
+    r.model_served = in.text();
+    r.service_tier = in.text();
+    each_count(r.tokens, [&](std::int64_t& n) { n = in.signed_number(); });
+    r.outcome = in.choice(usage_outcome::none);
+    r.end = in.choice(exchange_end::failed);
+    r.cost = in.amount();
+    r.rated_cost = in.amount();
+    r.status = in.small();
+    r.attempts = in.small();
+    r.stream = in.byte() != 0;
+    r.error_code = in.text();
+    r.first_byte_us = in.signed_number();
+    r.total_us = in.signed_number();
+    r.overhead_us = in.signed_number();
+    r.bytes_in = in.signed_number();
+    r.bytes_out = in.signed_number();
+    r.operator_cost = in.byte() != 0;
+    if (!in.good()) return std::nullopt;
+    return r;
+}
+
+}  // namespace kw::store

@@ -1,0 +1,26 @@
+// Ledger records as bytes: what the journal keeps and what the request log stores. One format for
+// all stores, versioned, at most max_encoded_record bytes each.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "store/types.hpp"
+
+namespace kw::store {
+
+// Texts longer than their field's limit are cut (at a whole UTF-8 character), so that a client
+// cannot make a record large by asking for a model with a long name.
+inline constexpr std::size_t max_encoded_record = 2048;
+
+// Appends the record to out. Any thread; allocates only in out.
+void encode(const ledger_record& record, std::string& out);
+
+// Reads exactly one record from the whole of bytes; nullopt for anything else: cut short, extra
+// bytes, unknown version, enumerators out of range. Never reads out of bounds, never throws but
+// for want of memory. A version that is older than ours stays readable.
+[[nodiscard]] std::optional<ledger_record> decode(std::string_view bytes);
+
+}  // namespace kw::store

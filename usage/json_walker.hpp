@@ -1,0 +1,232 @@
+// A streaming reader of JSON text in pieces: tells its handler each scalar with its path, keeps
+// nothing but the path and the beginning of the scalar at hand. Tolerant: broken text gives wrong
+// events or none, never harm.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "usage/json_keys.hpp"
+#include "usage/scan_bytes.hpp"
+
+namespace kw::usage {
+
+struct json_value {
+    enum class kind : std::uint8_t { string, number, literal };
+    json_path path;
+    key name;  // its key, or key::item
+    kind what;
+    std::string_view
+        text;            // the first 96 bytes; a string's escapes undone as far as \x stands for x
+    std::size_t length;  // the whole text's, as written
+};
+
+struct json_container {
+    json_path path;
+    key name;
+    bool is_array;
+    bool empty;  // on_close only
+};
+
+// Handler: on_value(const json_value&), on_open(const json_container&), on_close(…).
+// The root object, the root array's elements, and objects under a root key `response` or `message`
+// have the empty path: dialects nest the same object there.
+template <class Handler>
+class json_walker {
+  public:
+    void reset() noexcept {
+        in_ = place::structure;
+        value_next_ = escaped_ = dead_ = closed_root_ = false;
+        depth_ = 0;
+    }
+
+    // A root object or array was read to its end and nothing is open.
+    [[nodiscard]] bool complete() const noexcept { return depth_ == 0 && closed_root_; }
+
+    void feed(std::string_view text, Handler& handler) {
+        const char* p = text.data();
+        const char* const end = p + text.size();
+        while (p != end && !dead_) {
+            if (in_ == place::string)
+                p = string_piece(p, end, handler);
+            else if (in_ == place::scalar)
+                p = scalar_piece(p, end, handler);
+            else
+                p = structure(p, end, handler);
+        }
+    }
+
+  private:
+    enum class place : std::uint8_t { structure, string, scalar };
+    static constexpr std::size_t max_depth = 24;  // deeper levels are counted, not named
+    static constexpr std::size_t max_text = 96;
+
+    struct level {
+        json_path path = 0;
+        key name = key::none;
+        bool is_array = false;
+        bool empty = true;
+    };
+
+    [[nodiscard]] level& top() noexcept { return depth_ > max_depth ? deep_ : levels_[depth_ - 1]; }
+
+    const char* structure(const char* p, const char* end, Handler& handler) {
+        for (; p != end; ++p) {
+            switch (*p) {
+                case ' ':
+                case '\t':
+                case '\r':
+                case '\n':
+                    break;
+                case ',':
+                    value_next_ = depth_ != 0 && top().is_array;
+                    break;
+                case ':':
+                    value_next_ = true;
+                    break;
+                case '{':
+                case '[':
+                    open(*p == '[', handler);
+                    break;
+                case '}':
+                case ']':
+                    close(handler);
+                    break;
+                case '"':
+                    if (depth_ == 0) {
+                        dead_ = true;
+                        return end;
+                    }
+                    size_ = length_ = 0;
+                    escaped_ = false;
+                    in_ = place::string;
+                    return p + 1;
+                default:
+                    if (depth_ == 0) {  // neither object nor array: nothing for us
+                        dead_ = true;
+                        return end;
+                    }
+                    size_ = length_ = 0;
+                    in_ = place::scalar;
+                    return p;
+            }
+        }
+        return p;
+    }
+
+    const char* string_piece(const char* p, const char* end, Handler& handler) {
+        if (escaped_) {
+            escaped_ = false;
+            keep(p, 1);
+            if (++p == end) return p;
+        }
+        for (;;) {
+            const char* stop = find_quote(p, end);
+            keep(p, static_cast<std::size_t>(stop - p));
+            if (stop == end) return end;
+            if (*stop == '"') {
+                in_ = place::structure;
+                string_ends(handler);
+                return stop + 1;
+            }
+            ++length_;
+            p = stop + 1;
+            if (p == end) {
+                escaped_ = true;
+                return p;
+            }
+            keep(p, 1);
+            ++p;
+        }
+    }
+
+    void string_ends(Handler& handler) {
+        level& at = top();
+        at.empty = false;
+        if (!at.is_array && !value_next_) {
+            name_ = find_key({text_.data(), size_});
+            return;
+        }
+        value_ends(json_value::kind::string, handler);
+    }
+
+    const char* scalar_piece(const char* p, const char* end, Handler& handler) {
+        const char* const start = p;
+        while (p != end && *p != ',' && *p != '}' && *p != ']' && *p != ' ' && *p != '\n' &&
+               *p != '\r' && *p != '\t' && *p != ':' && *p != '"' && *p != '{' && *p != '[')
+            ++p;
+        keep(start, static_cast<std::size_t>(p - start));
+        if (p == end) return p;
+        in_ = place::structure;
+        top().empty = false;
+        const char first = text_[0];
+        const bool number = first == '-' || (first >= '0' && first <= '9');
+        value_ends(number ? json_value::kind::number : json_value::kind::literal, handler);
+        return p;
+    }
+
+    void value_ends(json_value::kind what, Handler& handler) {
+        const level& at = top();
+        const key name = at.is_array ? key::item : name_;
+        value_next_ = at.is_array;
+        if (depth_ > max_depth) return;
+        handler.on_value(
+            json_value{below(at.path, name), name, what, {text_.data(), size_}, length_});
+    }
+
+    void open(bool is_array, Handler& handler) {
+        level next;
+        next.is_array = is_array;
+        if (depth_ != 0) {
+            level& at = top();
+            at.empty = false;
+            next.name = at.is_array ? key::item : name_;
+            const bool same_place = at.path == 0 && !is_array &&
+                                    ((depth_ == 1 && (at.is_array || next.name == key::response ||
+                                                      next.name == key::message)));
+            next.path = same_place ? 0 : below(at.path, next.name);
+        }
+        ++depth_;
+        top() = next;
+        value_next_ = is_array;
+        name_ = key::other;
+        if (depth_ <= max_depth) handler.on_open({next.path, next.name, is_array, true});
+    }
+
+    void close(Handler& handler) {
+        if (depth_ == 0) {
+            dead_ = true;
+            return;
+        }
+        const level at = top();
+        const bool named = depth_ <= max_depth;
+        --depth_;
+        if (named) handler.on_close({at.path, at.name, at.is_array, at.empty});
+        if (depth_ == 0) closed_root_ = true;
+        value_next_ = depth_ != 0 && top().is_array;
+    }
+
+    void keep(const char* p, std::size_t n) noexcept {
+        length_ += n;
+        const std::size_t room = std::min(n, max_text - size_);
+        std::copy_n(p, room, text_.data() + size_);
+        size_ += room;
+    }
+
+    place in_ = place::structure;
+    bool value_next_ = false;
+    bool escaped_ = false;
+    bool dead_ = false;
+    bool closed_root_ = false;
+    key name_ = key::other;
+    std::uint32_t depth_ = 0;
+    std::size_t size_ = 0;
+    std::size_t length_ = 0;
+    std::array<char, max_text> text_;
+    std::array<level, max_depth> levels_;
+    level deep_;
+};
+
+}  // namespace kw::usage
