@@ -1,0 +1,268 @@
+// Every setting of keywheel, typed, with its default. What each one means to an operator is told
+// once, in fields.cpp, from which the file's reader, the environment's, check-config and
+// docs/configuration.md are all made: a new setting is a member here and a line there.
+//
+// A `settings` is a value: loaded on the control thread, then shared as const.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/clock.hpp"
+#include "core/log.hpp"
+#include "core/money.hpp"
+#include "core/secret.hpp"
+
+namespace kw::config {
+
+using std::chrono::milliseconds;
+using namespace std::chrono_literals;
+
+inline constexpr std::size_t kib = 1024;
+inline constexpr std::size_t mib = 1024 * kib;
+inline constexpr std::size_t gib = 1024 * mib;
+
+// Enumerations: the words of each, in this order, stand in fields.cpp.
+enum class tier_policy : std::uint8_t { auto_fallback, strict };
+enum class disconnect_policy : std::uint8_t { cancel, drain };
+enum class fsync_policy : std::uint8_t { everysec, always, no };
+enum class full_policy : std::uint8_t { refuse, serve };
+enum class preflight_policy : std::uint8_t { warn, strict };
+enum class log_format : std::uint8_t { json, text };
+
+// Why a request may go to the next model of its alias.
+enum class fallback_cause : std::uint8_t {
+    no_key,          // no upstream key is left for the model
+    rate_limit,      // all tries were rate-limited
+    upstream_error,  // 5xx, reset, refused connection
+    timeout,         // silent upstream
+    first_token,     // the first token came too late
+    context_length,  // the request is too long for the model
+    model,           // the upstream does not know or does not serve the model
+};
+
+// A set of an enumeration's values.
+struct flags {
+    std::uint32_t bits = 0;
+    template <class Enum>
+    [[nodiscard]] constexpr bool has(Enum e) const noexcept {
+        return (bits >> static_cast<unsigned>(e) & 1U) != 0;
+    }
+    friend bool operator==(const flags&, const flags&) = default;
+};
+
+// A factor in millionths.
+struct ppm {
+    std::int64_t value = 1'000'000;
+    friend bool operator==(const ppm&, const ppm&) = default;
+};
+
+struct server_settings {
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 8080;      // 0: any free one
+    std::uint16_t health_port = 0;  // 0: health and metrics on `port`
+    std::uint32_t workers = 0;      // 0: by CPU quota and affinity
+    std::string tls_certificate;    // PEM file; "": plain HTTP
+    std::string tls_key;            // PEM file
+    std::size_t max_header_bytes = 64 * kib;
+    milliseconds header_timeout = 10s;
+    std::size_t max_body_bytes = 1 * gib;
+    milliseconds body_timeout = 60s;   // between two reads of a request's body
+    milliseconds send_timeout = 300s;  // for a client that does not take its answer
+    milliseconds keep_alive_timeout = 75s;
+    std::uint32_t max_connections = 20'000;
+    std::uint32_t max_exchanges = 10'000;
+    std::size_t max_kept_body_bytes = 32 * mib;  // of one request
+    std::size_t max_kept_bytes = 128 * mib;      // of all together
+    std::vector<std::string> allowed_hosts;      // empty: any
+    std::vector<std::string> trusted_proxies;    // CIDRs, checked
+    milliseconds shutdown_timeout = 300s;
+    friend bool operator==(const server_settings&, const server_settings&) = default;
+};
+
+struct auth_settings {
+    bool open = false;
+    std::vector<secret> access_keys;
+    secret admin_key;  // empty: admin is off
+    friend bool operator==(const auth_settings&, const auth_settings&) = default;
+};
+
+struct upstream_settings {
+    milliseconds dns_timeout = 5s;
+    milliseconds connect_timeout = 5s;
+    milliseconds tls_timeout = 5s;
+    milliseconds first_byte_timeout = 600s;
+    milliseconds first_token_timeout = 10s;  // only where the alias has a fallback
+    milliseconds idle_timeout = 300s;        // between two reads of an answer
+    milliseconds total_timeout = 3600s;
+    std::string tls_ca;                       // PEM file; "": the system's
+    std::uint32_t max_idle_connections = 64;  // per worker and host
+    milliseconds idle_connection_timeout = 60s;
+    secret egress_proxy;  // URL, may hold a password
+    std::vector<std::string> no_proxy;
+    bool allow_link_local = false;
+    bool keep_organization_headers = false;
+    friend bool operator==(const upstream_settings&, const upstream_settings&) = default;
+};
+
+struct pool_settings {
+    std::string strategy = "round-robin";  // a name in pool's registry
+    bool retry = true;
+    std::uint32_t retry_max = 3;    // per model, beyond the first try
+    std::uint32_t retry_total = 6;  // tries over all models
+    milliseconds retry_delay = 0ms;
+    milliseconds retry_wait_max = 5s;
+    tier_policy multi_tier = tier_policy::auto_fallback;
+    bool auto_ban = true;
+    bool ban_401 = false;  // false: quarantine until a retest passes
+    bool ban_402 = true;
+    std::uint32_t error_threshold = 3;
+    milliseconds error_window = 60s;
+    milliseconds rate_limit_cooldown = 60s;
+    milliseconds rate_limit_cooldown_max = 1h;
+    milliseconds error_cooldown = 15s;
+    milliseconds error_cooldown_max = 5min;
+    milliseconds overload_cooldown = 5s;
+    milliseconds overload_cooldown_max = 60s;
+    milliseconds quarantine_retest = 5min;
+    milliseconds ban_retest = 1h;
+    milliseconds probe_timeout = 10s;
+    milliseconds freshness = 60s;
+    friend bool operator==(const pool_settings&, const pool_settings&) = default;
+};
+
+struct usage_settings {
+    bool include_usage = true;
+    std::string price_file;
+    // For models without a price; dollars per million tokens. None: cost unknown.
+    std::optional<nanodollars> default_input_price;
+    std::optional<nanodollars> default_output_price;
+    milliseconds record_retention = std::chrono::days(30);
+    std::uint32_t max_records = 1'000'000;
+    milliseconds hour_retention = std::chrono::days(7);
+    milliseconds day_retention = std::chrono::days(400);
+    friend bool operator==(const usage_settings&, const usage_settings&) = default;
+};
+
+struct disconnect_settings {
+    disconnect_policy policy = disconnect_policy::cancel;
+    milliseconds drain_timeout = 120s;
+    std::size_t drain_bytes = 16 * mib;
+    friend bool operator==(const disconnect_settings&, const disconnect_settings&) = default;
+};
+
+struct store_settings {
+    secret redis_url;  // empty: the embedded store
+    std::string redis_ca;
+    milliseconds redis_timeout = 1s;
+    preflight_policy redis_preflight = preflight_policy::warn;
+    std::string key_prefix = "kw:";
+    std::string data_dir = "./data";
+    secret encryption_key;
+    fsync_policy journal_fsync = fsync_policy::everysec;
+    full_policy journal_full = full_policy::refuse;
+    std::size_t journal_max_bytes = 1 * gib;
+    friend bool operator==(const store_settings&, const store_settings&) = default;
+};
+
+struct log_settings {
+    log::level level = log::level::info;
+    log_format format = log_format::json;
+    std::string file;  // "": standard output
+    friend bool operator==(const log_settings&, const log_settings&) = default;
+};
+
+// Which x-keywheel-* headers an answer carries.
+struct header_settings {
+    bool request_id = true;
+    bool key = true;
+    bool attempts = true;
+    bool overhead = true;
+    bool cost = true;
+    bool model = true;
+    friend bool operator==(const header_settings&, const header_settings&) = default;
+};
+
+// A declared group of upstream keys. Its sections begin as copies of the global ones.
+struct group_settings {
+    std::string id;
+    std::string name;
+    std::string description;
+    std::uint32_t priority = 0;  // tier; lower is asked first
+    std::string provider = "openai";
+    // Takes the place of "/v1" in a client's path; checked, without a slash at its end, never
+    // without a path ("https://host" becomes "https://host/v1").
+    std::string base_url;
+    std::vector<secret> keys;
+    std::vector<std::string> models;  // patterns; empty: all
+    bool include_usage = true;
+    ppm multiplier;
+    upstream_settings upstream;
+    pool_settings pool;
+    disconnect_settings disconnect;
+    friend bool operator==(const group_settings&, const group_settings&) = default;
+};
+
+// A name that clients may ask for.
+struct alias_settings {
+    std::string alias;
+    std::string model;                   // what is asked of the upstream
+    std::string group;                   // "": any group that serves the model
+    std::vector<std::string> fallbacks;  // "model" or "model@group", in order
+    // None: upstream.first_token_timeout, and none at all for reasoning models.
+    std::optional<milliseconds> first_token_timeout;
+    flags on{~0U};  // of fallback_cause
+    friend bool operator==(const alias_settings&, const alias_settings&) = default;
+};
+
+// A declared access key.
+struct access_key_settings {
+    std::string name;
+    std::string description;
+    secret key;
+    std::optional<wall_time> expires_at;
+    bool disabled = false;
+    std::vector<std::string> models_allow;  // patterns; empty: all
+    std::vector<std::string> models_deny;
+    std::string group;  // "": any
+    ppm multiplier;
+    friend bool operator==(const access_key_settings&, const access_key_settings&) = default;
+};
+
+// A price that goes before the price table's; dollars per million tokens.
+struct price_settings {
+    std::string model;  // pattern
+    std::optional<nanodollars> input;
+    std::optional<nanodollars> output;
+    std::optional<nanodollars> cached_read;
+    std::optional<nanodollars> cache_write_5m;
+    std::optional<nanodollars> cache_write_1h;
+    std::optional<nanodollars> reasoning;
+    std::optional<nanodollars> audio_in;
+    std::optional<nanodollars> audio_out;
+    std::optional<nanodollars> image_in;
+    std::optional<nanodollars> image_out;
+    friend bool operator==(const price_settings&, const price_settings&) = default;
+};
+
+struct settings {
+    server_settings server;
+    auth_settings auth;
+    upstream_settings upstream;
+    pool_settings pool;
+    usage_settings usage;
+    disconnect_settings disconnect;
+    store_settings store;
+    log_settings log;
+    header_settings headers;
+    std::vector<group_settings> groups;
+    std::vector<alias_settings> aliases;
+    std::vector<access_key_settings> access_keys;
+    std::vector<price_settings> prices;
+    friend bool operator==(const settings&, const settings&) = default;
+};
+
+}  // namespace kw::config
