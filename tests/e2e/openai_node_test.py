@@ -1,0 +1,34 @@
+"""The official openai Node SDK against keywheel and a mock upstream over TLS."""
+import harness
+
+
+class OpenAINode(harness.EndToEnd):
+    def run_suite(self, script, **env):
+        modules = harness.ROOT / "tests/e2e/node_modules"
+        self.assertTrue(modules.is_dir(), "no SDK: run npm ci in tests/e2e")
+        self.run_child(["node", "--test", harness.ROOT / "tests/e2e/sdk" / script],
+                       {"ACCESS_KEY": harness.ACCESS_KEY, **env})
+
+    def test_calls(self):
+        mock = self.mock()
+        proxy = self.keywheel(mock)
+        self.run_suite("calls.test.mjs", BASE_URL=proxy.url + "/v1")
+        entries = mock.books()
+        self.assertEqual(entries["active"], 0)
+
+    def test_large_bodies(self):
+        mock = self.mock()
+        proxy = self.keywheel(mock)
+        # What one small request needs is not growth.
+        proxy.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+        self.run_suite("large.test.mjs", BASE_URL=proxy.url + "/v1", PROXY_PID=str(proxy.pid))
+
+    def test_exceptions(self):
+        # Without retries and bans the upstream's own status reaches the client.
+        mock = self.mock()
+        proxy = self.keywheel(mock, env={"KEYWHEEL_POOL_RETRY": "false", "KEYWHEEL_POOL_AUTO_BAN": "false"})
+        self.run_suite("exceptions.test.mjs", BASE_URL=proxy.url + "/v1")
+
+
+if __name__ == "__main__":
+    harness.main()
