@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -71,6 +70,8 @@ class scanner {
 
   private:
     enum class mode : std::uint8_t { ignore, json, events };
+    enum class line : std::uint8_t { start, field, data, skip };
+    enum class modality : std::uint8_t { text, audio, image };
     // Numbers as the answer gives them, before they are brought to one meaning. -1: not told.
     enum class raw : std::uint8_t {
         prompt,
@@ -89,68 +90,79 @@ class scanner {
         anthropic_read,
         write_5m,
         write_1h,
-        hit,
+        cache_hit,
         gemini_prompt,
-        gemini_candidates,
+        gemini_output,
         gemini_thoughts,
         gemini_tools,
-        gemini_cached,
         searches,
         count_
     };
-
-    void feed_plain(std::string_view text);
-    void feed_lines(std::string_view text);
-    void event_begins();
-    void event_ends();
-    void walk(std::string_view data);
-    void on_value(const json_value& v);
-    void on_open(const json_container& c);
-    void on_close(const json_container& c);
-    void on_usage_number(std::uint64_t path, std::string_view text);
-    void on_type(std::string_view type);
-    void set(raw field, std::string_view number);
-    [[nodiscard]] std::int64_t get(raw field) const noexcept {
-        return raw_[static_cast<std::size_t>(field)];
-    }
-    friend class json_walker<scanner>;
-
     static constexpr std::size_t raw_count = static_cast<std::size_t>(raw::count_);
-    std::array<std::int64_t, raw_count> raw_ = unset();
-    static constexpr std::array<std::int64_t, raw_count> unset() {
-        std::array<std::int64_t, raw_count> a{};
+    using raw_counts = std::array<std::int64_t, raw_count>;
+    static constexpr raw_counts unset() {
+        raw_counts a{};
         a.fill(-1);
         return a;
     }
 
-    mode mode_ = mode::json;
-    bool typed_ = false;          // this event names its type: only its `delta` is new text
-    bool count_text_ = false;     // the walker counts text (feed() only)
-    bool message_start_ = false;  // Anthropic's first event: its counts are not the last ones
-    bool usage_object_ = false;   // this event or body has a usage object with a number in it
-    bool empty_choices_ = false;  // …and "choices":[]
-    bool fresh_gemini_ = false;   // the next usageMetadata number replaces the earlier ones
-    bool anthropic_ = false;
-    std::uint8_t events_walked_ = 0;
-    event_info info_;
-    scan_result out_;
-    std::int64_t modality_tokens_ = -1;
-    std::string modality_;
+    friend class json_walker<scanner>;
+    void on_value(const json_value& v);
+    void on_open(const json_container& c);
+    void on_close(const json_container& c);
+    void on_number(json_path path, std::string_view text);
+    void on_type(std::string_view type);
 
-    // Lines of an event stream fed in pieces.
-    enum class line : std::uint8_t { start, field, data, skip };
+    void feed_lines(std::string_view text);
+    void walk(std::string_view data);
+    void event_begins();
+    void event_ends();
+    [[nodiscard]] std::int64_t& raw_at(raw field) noexcept {
+        return raw_[static_cast<std::size_t>(field)];
+    }
+    // 0 for what was not told.
+    [[nodiscard]] std::int64_t told(raw field) const noexcept {
+        const std::int64_t n = raw_[static_cast<std::size_t>(field)];
+        return n < 0 ? 0 : n;
+    }
+    [[nodiscard]] bool has(raw field) const noexcept {
+        return raw_[static_cast<std::size_t>(field)] >= 0;
+    }
+    void sum_up(token_counts& t) const noexcept;
+
+    mode mode_ = mode::json;
+    bool count_text_ = false;  // the walker counts text: what comes by feed()
+    bool seen_any_ = false;    // a usage object with a number in it…
+    bool seen_last_ = false;   // …that is not only Anthropic's first
+
+    // Of the event (or plain body) at hand.
+    bool type_known_ = false;
+    bool typed_ = false;  // of a dialect where only `delta` is new text
+    bool message_start_ = false;
+    bool usage_object_ = false;
+    bool empty_choices_ = false;
+    bool fresh_gemini_ = false;  // its next usageMetadata number replaces all earlier ones
+    modality modality_ = modality::text;
+    std::int64_t modality_tokens_ = -1;
+    event_info info_;
+
+    std::uint8_t events_walked_ = 0;
+    raw_counts raw_ = unset();
+    scan_result out_;
+
+    // Lines of an event stream that is fed in pieces.
     line line_ = line::start;
-    bool line_has_data_ = false;
+    bool event_open_ = false;
     bool last_was_cr_ = false;
-    bool data_blank_ = false;
+    std::uint8_t name_matched_ = 0;
     std::uint8_t held_size_ = 0;
-    std::array<char, 8> held_{};
+    std::array<char, 8> held_{};  // the beginning of the event's data, for [DONE]
 
     json_walker<scanner> walker_;
     decoder decoder_;
 };
 
-// The same questions for a single event, without a scanner.
+// The same questions for a single event, without a scanner at hand.
 [[nodiscard]] bool is_usage_only_event(std::string_view data);
 [[nodiscard]] bool is_first_token(std::string_view data);
 
