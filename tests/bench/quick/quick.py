@@ -85,6 +85,12 @@ class Nginx(harness.HttpProcess):
         super().__init__(name, [program, "-c", config, "-p", home], folder)
         self.wait_ready("/__health")
 
+    def kill(self):
+        # The worker outlives a master that is killed.
+        if self.alive():
+            self.child.terminate()
+        self.child.wait(10)
+
 
 def run_load(url, body, seconds, connections, stream):
     argv = [LOAD, "--url", url, "--connections", connections, "--seconds", seconds, "--body", body,
