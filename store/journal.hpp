@@ -49,6 +49,7 @@ struct exchange_start {
 
 class journal_log;
 class journal_segment;
+enum class entry_type : std::uint8_t;
 
 // One worker's end of the journal. Belongs to the `journal`; one thread only.
 class journal_writer {
@@ -67,13 +68,16 @@ class journal_writer {
     [[nodiscard]] bool writable() const noexcept;
 
   private:
-    errc append(std::uint8_t type, std::string_view payload);
-    bool next_segment() noexcept;
+    friend class journal_log;
+    void resume(journal_segment& segment, std::uint32_t offset) noexcept;
+    [[nodiscard]] bool has_room(std::size_t payload) const noexcept;
+    [[nodiscard]] errc append_raw(entry_type type, std::string_view payload) noexcept;
 
     journal_log& log_;
     journal_segment* segment_ = nullptr;
     std::uint32_t offset_ = 0;
     std::uint64_t running_ = 0;  // starts without an end, for the reserve
+    ledger_record scratch_;      // keeps its texts' capacity from one start to the next
     std::string buffer_;
 };
 

@@ -48,9 +48,9 @@ struct ledger_record {
     std::string upstream_key_id;  // "" when no upstream was asked
     std::string group_id;
     std::string provider;
-    std::string endpoint;         // "chat", "responses", "embeddings", …
+    std::string endpoint;  // "chat", "responses", "embeddings", …
     std::string model_asked;
-    std::string model_served;     // as the answer names it, else as sent
+    std::string model_served;  // as the answer names it, else as sent
     std::string service_tier;
     token_counts tokens;
     usage_outcome outcome = usage_outcome::none;
@@ -60,10 +60,10 @@ struct ledger_record {
     std::uint16_t status = 0;               // what the client got
     std::uint16_t attempts = 0;
     bool stream = false;
-    std::string error_code;                 // "" unless the end is not `completed`
-    std::int64_t first_byte_us = 0;         // since `started`; 0: none
+    std::string error_code;          // "" unless the end is not `completed`
+    std::int64_t first_byte_us = 0;  // since `started`; 0: none
     std::int64_t total_us = 0;
-    std::int64_t overhead_us = 0;           // our own share
+    std::int64_t overhead_us = 0;  // our own share
     std::int64_t bytes_in = 0;
     std::int64_t bytes_out = 0;
     // A try that was given up after it may have been billed: the operator's cost, not the access
@@ -77,9 +77,9 @@ enum class dimension : std::uint8_t { all, access_key, upstream_key, group, prov
 // One cell of the aggregates: sums over the records of one bucket of time and one subject.
 struct aggregate {
     dimension by = dimension::all;
-    std::string subject;   // the id or name; "" for dimension::all
+    std::string subject;  // the id or name; "" for dimension::all
     span length = span::day;
-    std::string bucket;    // "2026-11-21T05", "2026-11-21", "2026-11", "all"; UTC
+    std::string bucket;  // "2026-11-21T05", "2026-11-21", "2026-11", "all"; UTC
     std::int64_t requests = 0;
     std::int64_t errors = 0;     // records whose end is not `completed`
     std::int64_t estimated = 0;  // records whose outcome is `estimated`

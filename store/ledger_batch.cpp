@@ -1,0 +1,163 @@
+// Shards, time buckets and the sums of a batch.
+#include "store/ledger_batch.hpp"
+
+#include <algorithm>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <chrono>
+#include <tuple>
+
+#include "store/aggregate_fields.hpp"
+
+namespace kw::store {
+namespace {
+
+using hours_since_epoch = std::chrono::sys_time<std::chrono::hours>;
+
+constexpr std::int64_t max_tokens = 1'000'000'000'000;
+constexpr nanodollars max_cost = 1'000'000'000'000'000;
+
+struct cell_key {
+    dimension by;
+    span length;
+    hours_since_epoch begin;
+    std::string_view subject;
+    friend bool operator==(const cell_key&, const cell_key&) = default;
+    friend std::size_t hash_value(const cell_key& k) noexcept {
+        return std::hash<std::string_view>{}(k.subject) ^
+               (static_cast<std::size_t>(k.begin.time_since_epoch().count()) *
+                0x9E3779B97F4A7C15U) ^
+               (static_cast<std::size_t>(k.by) << 8U) ^ (static_cast<std::size_t>(k.length) << 16U);
+    }
+};
+
+using cells = boost::unordered_flat_map<cell_key, aggregate>;
+
+aggregate counts_of(const ledger_record& r) {
+    aggregate one;
+    if (!r.operator_cost) {
+        one.requests = 1;
+        one.errors = r.end == exchange_end::completed ? 0 : 1;
+    }
+    one.estimated = r.outcome == usage_outcome::estimated ? 1 : 0;
+    one.unpriced = !r.cost && r.tokens.total() > 0 ? 1 : 0;
+    one.tokens = r.tokens;
+    one.cost = std::clamp(r.cost.value_or(0), -max_cost, max_cost);
+    one.rated_cost = std::clamp(r.rated_cost.value_or(0), -max_cost, max_cost);
+    for (const auto& f : aggregate_fields)
+        if (auto& n = f.of(one); f.is_tokens) n = std::clamp<std::int64_t>(n, 0, max_tokens);
+    return one;
+}
+
+void add(aggregate& to, const aggregate& from) noexcept {
+    for (const auto& f : aggregate_fields)
+        f.of(to) += f.of(from);
+}
+
+template <class T>
+std::string padded(T number, std::size_t width) {
+    auto text = std::to_string(number);
+    if (text.size() < width) text.insert(0, width - text.size(), '0');
+    return text;
+}
+
+}  // namespace
+
+std::size_t shard_of(std::string_view access_key_id) noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325U;
+    for (const char c : access_key_id)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+    return hash % shard_count;
+}
+
+wall_time bucket_begin(span length, wall_time at) noexcept {
+    using namespace std::chrono;
+    const auto day = floor<days>(at);
+    switch (length) {
+        case span::hour:
+            return floor<hours>(at);
+        case span::day:
+            return day;
+        case span::month: {
+            const year_month_day date(day);
+            return sys_days(date.year() / date.month() / 1);
+        }
+        case span::all:
+            break;
+    }
+    return {};
+}
+
+wall_time bucket_next(span length, wall_time at) noexcept {
+    using namespace std::chrono;
+    const auto begin = bucket_begin(length, at);
+    switch (length) {
+        case span::hour:
+            return begin + hours(1);
+        case span::day:
+            return begin + days(1);
+        case span::month: {
+            const year_month_day date(floor<days>(begin));
+            const auto month = date.year() / date.month() + months(1);
+            return sys_days(month / 1);
+        }
+        case span::all:
+            break;
+    }
+    return wall_time::max();
+}
+
+std::string bucket_name(span length, wall_time at) {
+    using namespace std::chrono;
+    if (length == span::all) return "all";
+    const auto day = floor<days>(at);
+    const year_month_day date(day);
+    auto name = padded(static_cast<int>(date.year()), 4) + '-' +
+                padded(static_cast<unsigned>(date.month()), 2);
+    if (length == span::month) return name;
+    name += '-' + padded(static_cast<unsigned>(date.day()), 2);
+    if (length == span::hour) name += 'T' + padded(floor<hours>(at - day).count(), 2);
+    return name;
+}
+
+std::vector<aggregate> sum_records(std::span<const ledger_record> records) {
+    cells sums;
+    for (const auto& r : records) {
+        const auto one = counts_of(r);
+        const auto hour = std::chrono::floor<std::chrono::hours>(r.started);
+        // What a client merely asked for is no subject: it could make up any number of them.
+        const std::pair<dimension, std::string_view> subjects[] = {
+            {dimension::all, {}},
+            {dimension::access_key, r.operator_cost ? operator_subject : r.access_key_id},
+            {dimension::upstream_key, r.upstream_key_id},
+            {dimension::group, r.group_id},
+            {dimension::provider, r.provider},
+            {dimension::model, r.model_served},
+        };
+        for (const auto& [by, subject] : subjects)
+            add(sums[{by, span::hour, hour, subject}], one);
+    }
+    // Longer spans are summed from the hours: few cells instead of every record again.
+    std::vector<std::pair<cell_key, aggregate>> hours(sums.begin(), sums.end());
+    for (const auto& [key, sum] : hours)
+        for (const auto length : {span::day, span::month, span::all}) {
+            const auto begin =
+                std::chrono::floor<std::chrono::hours>(bucket_begin(length, wall_time(key.begin)));
+            add(sums[{key.by, length, begin, key.subject}], sum);
+        }
+    std::vector<aggregate> out;
+    out.reserve(sums.size());
+    for (auto& [key, sum] : sums) {
+        sum.by = key.by;
+        sum.subject = key.subject;
+        sum.length = key.length;
+        sum.bucket = bucket_name(key.length, wall_time(key.begin));
+        out.push_back(std::move(sum));
+    }
+    std::sort(out.begin(), out.end(), [](const aggregate& a, const aggregate& b) {
+        return std::tie(a.length, a.bucket, a.by, a.subject) <
+               std::tie(b.length, b.bucket, b.by, b.subject);
+    });
+    return out;
+}
+
+}  // namespace kw::store
