@@ -41,6 +41,40 @@ def statements(text: str):
     yield start, text[start:]
 
 
+def without_control(start: int, piece: str):
+    """Cuts `if (...)`, `for (...)`, `while (...)` and `else` off the front of a statement."""
+    while head := re.match(r"\s*(?:else\b|(?:if|while|for|switch)\s*(?:constexpr\s*)?(?=\())", piece):
+        end = head.end()
+        if piece[end:end + 1] == "(":
+            end = closing(piece, end) + 1
+        start, piece = start + end, piece[end:]
+    return start, piece
+
+
+def conditional_around(piece: str) -> bool:
+    """A ?: that has the co_await as an operand, or makes a temporary among its arguments."""
+    at = piece.find("co_await")
+    for mark in re.finditer(r"\?", piece):
+        if ":" not in re.sub(r"::", "  ", piece[mark.end():]):
+            continue
+        if at > mark.start():
+            return True
+        between = piece[at:mark.start()]
+        depth = between.count("(") - between.count(")")
+        if depth <= 0:
+            return True  # the awaited value is the condition
+        rest = piece[mark.end():]
+        operands, open_brackets = "", 0
+        for c in rest:
+            open_brackets += (c in "([{") - (c in ")]}")
+            if open_brackets < 0:
+                break
+            operands += c
+        if re.search(r"[\"({]", operands):
+            return True
+    return False
+
+
 def check_text(path, raw: str) -> list[str]:
     text = common.without_comments(raw)
     found = []
@@ -69,17 +103,15 @@ def check_text(path, raw: str) -> list[str]:
             if "co_await" in last:
                 tell(match.start(), "co_await in a condition; name the value, then test it")
     for start, piece in statements(text):
+        start, piece = without_control(start, piece)
         at = piece.find("co_await")
         if at < 0:
             continue
         if piece.count("co_await") > 1:
             tell(start + at, "two co_await in one statement; name the first value")
-        if re.search(r"[^?]\?[^?]", piece) and ":" in re.sub(r"::", "  ", piece):
+        if conditional_around(piece):
             tell(start + at, "co_await beside a conditional operator; use if and a named value")
-        if re.search(r"(?:&&|\|\|)[^;]*\bco_await\b", re.sub(r"[\w>)\]]\s*&&\s*\w+\s*(?==|\))", "", piece)):
-            tell(start + at, "co_await behind && or ||; name the value first")
-        before = piece[:at]
-        if re.search(r"(?:\breturn|=|\(|,)\s*[\w:<>]*\s*\{[^{}]*$", before):
+        if re.search(r"(?:\breturn|=|\(|,)\s*[\w:<>]*\s*\{[^{}]*$", piece[:at]):
             tell(start + at, "co_await inside a braced list; name the value first")
     return found
 
