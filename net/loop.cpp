@@ -129,6 +129,13 @@ events waiter::awaiter::await_resume() noexcept {
     return (got & mask) ? (got & mask) : got;
 }
 
+void waiter::yielder::await_suspend(std::coroutine_handle<> h) noexcept {
+    self.handle_ = h;
+    self.mask_ = 0;
+    self.ready_ |= timed_out;
+    self.resume_later();
+}
+
 // ---- loop ----
 
 loop::loop(const clock_source& clock) : clock_(clock), start_(clock.mono()), now_(start_) {

@@ -120,6 +120,16 @@ class waiter {
         return {*this, mask, deadline};
     }
 
+    struct yielder {
+        waiter& self;
+        [[nodiscard]] bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<> h) noexcept;
+        void await_resume() noexcept { self.ready_ &= ~timed_out; }
+        ~yielder() { self.handle_ = {}; }
+    };
+    // Goes on in the next turn, after those that are ready now: fairness in long work.
+    [[nodiscard]] yielder yield() noexcept { return {*this}; }
+
   private:
     friend class loop;
     void resume_later() noexcept;

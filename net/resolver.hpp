@@ -68,7 +68,7 @@ class dns_cache {
     friend class resolver;
     struct entry;
 
-    void finish(const std::string& host, result<std::vector<ip_address>> found);
+    void finish(const std::string& host, const result<std::vector<ip_address>>& found);
     bool refresh(const std::string& host, entry& e);
 
     loop& loop_;
@@ -76,6 +76,7 @@ class dns_cache {
     options options_;
     std::unordered_map<std::string, std::shared_ptr<entry>> entries_;
     std::size_t waiting_ = 0;
+    std::shared_ptr<void> alive_;  // answers that were posted already find it gone
 };
 
 }  // namespace kw::net

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,5 +26,8 @@ struct url {
 // Refused with errc::invalid_argument that says why: another scheme, user info, a fragment, an
 // empty or malformed host, a bad port, bytes that no URL may hold.
 [[nodiscard]] result<url> parse_url(std::string_view text);
+
+// %XX turned into bytes; nullopt: a malformed escape, or a control character.
+[[nodiscard]] std::optional<std::string> percent_decode(std::string_view text);
 
 }  // namespace kw::net
