@@ -70,6 +70,9 @@ def conditional_around(piece: str) -> bool:
             if open_brackets < 0:
                 break
             operands += c
+        # Two literals stay plain pointers; a literal beside something else may become an object.
+        if re.match(r'\s*"[^"]*"\s*:\s*"[^"]*"', operands):
+            continue
         if re.search(r"[\"({]", operands):
             return True
     return False

@@ -99,6 +99,7 @@ class Coroutines(unittest.TestCase):
                 'log("co_await ? x : y");',
                 "co_return got ? a : b;",
                 "if (a && b) co_return co_await end(s);",
+                'co_await answer(status, empty ? "" : "text");',
                 "co_await wait.until(bit | (gone ? 0 : more), deadline);",
                 'spawn("session", run_session(std::move(s)));',
                 "const auto later = [&](int x) { return x + 1; };",
