@@ -52,6 +52,8 @@ enum class transport_failure : std::uint8_t {
 [[nodiscard]] std::string_view to_string(transport_failure t) noexcept;
 [[nodiscard]] std::optional<fault_action> parse_fault_action(std::string_view name) noexcept;
 [[nodiscard]] std::optional<fault_class> parse_fault_class(std::string_view name) noexcept;
+[[nodiscard]] std::optional<transport_failure> parse_transport_failure(
+    std::string_view name) noexcept;
 // errc::ok for `none`.
 [[nodiscard]] errc to_errc(transport_failure t) noexcept;
 

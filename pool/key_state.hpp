@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -155,6 +156,9 @@ class state_table {
     // Null when the slot is of another generation: the key that was meant is gone.
     [[nodiscard]] key_state* get(slot_id slot) noexcept;
     [[nodiscard]] const key_state* get(slot_id slot) const noexcept;
+
+    // Every slot that has a key, under the table's lock: `see` must not call the table.
+    void for_each(const std::function<void(slot_id, key_state&)>& see);
 
     // Index of a host, made when new. Control thread.
     std::uint32_t host_index(const std::string& host);

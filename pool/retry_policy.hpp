@@ -13,7 +13,7 @@ struct retry_settings {
     std::uint16_t retries_per_model = 3;  // after the first try
     std::uint16_t tries_in_all = 6;
     nanoseconds longest_wait = std::chrono::seconds(5);       // inside a request
-    nanoseconds plain_wait = std::chrono::milliseconds(500);  // same key, no Retry-After; doubles
+    nanoseconds plain_wait = std::chrono::milliseconds(250);  // same key, no Retry-After; doubles
 };
 
 struct exchange_state {

@@ -17,7 +17,7 @@ namespace kw::pool {
 
 // One choice: the keys to choose from and what makes a key eligible just now.
 struct choice {
-    static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
+    static constexpr std::size_t max_candidates = 64;
 
     const lane* all = nullptr;              // every key of the lane
     std::span<const candidate> candidates;  // all of them up to 64, else a sample of 64

@@ -1,0 +1,308 @@
+// The slot table: allocation by key id, windows, and the JSON form of what survives a restart.
+#include "pool/key_state.hpp"
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "core/json_writer.hpp"
+
+namespace kw::pool {
+namespace {
+
+constexpr auto relaxed = std::memory_order_relaxed;
+
+constexpr std::string_view status_names[] = {"active", "cooling", "quarantined", "banned",
+                                             "disabled"};
+constexpr std::string_view reason_names[] = {
+    "none", "rate_limit", "upstream_fault", "overload", "credential", "quota", "breaker", "admin"};
+
+template <std::size_t N>
+std::optional<std::uint8_t> index_of(const std::string_view (&names)[N], std::string_view name) {
+    for (std::size_t i = 0; i < N; ++i) {
+        if (names[i] == name) return static_cast<std::uint8_t>(i);
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view to_string(key_status s) noexcept {
+    return status_names[static_cast<std::size_t>(s)];
+}
+std::string_view to_string(block_reason r) noexcept {
+    return reason_names[static_cast<std::size_t>(r)];
+}
+
+void key_state::set_gate(key_status s, block_reason r, std::int64_t until) noexcept {
+    const std::uint32_t bits = static_cast<std::uint32_t>(s) | static_cast<std::uint32_t>(r) << 16U;
+    std::uint32_t old = gate.load(relaxed);
+    while (!gate.compare_exchange_weak(old, (old & 0x100U) | bits, relaxed)) {
+    }
+    blocked_until.store(until, std::memory_order_release);
+}
+
+void key_use::end(std::int64_t tokens) noexcept {
+    if (state_ == nullptr) return;
+    key_state& s = *std::exchange(state_, nullptr);
+    if (tokens != estimate_) s.rank_tokens.fetch_add(tokens - estimate_, relaxed);
+    if (estimate_ != 0) s.estimate_in_flight.fetch_sub(estimate_, relaxed);
+    if (tokens != 0) {
+        s.tokens.fetch_add(tokens, relaxed);
+        if (s.quota_left.load(relaxed) != unknown_amount) s.quota_left.fetch_sub(tokens, relaxed);
+    }
+    s.in_flight.fetch_sub(1, std::memory_order_release);
+}
+
+struct state_table::impl {
+    struct entry {
+        std::string key_id;  // "" : free
+    };
+    mutable std::mutex mutex;
+    std::vector<std::unique_ptr<key_state[]>> memory;
+    std::vector<entry> entries;
+    std::unordered_map<std::string, std::uint32_t> by_id;
+    std::vector<std::uint32_t> free;
+    std::vector<std::string> hosts;
+    std::unordered_map<std::string, std::uint32_t> host_ids;
+    std::unordered_map<std::string, std::unique_ptr<ring_cursor>> cursors;
+    std::int64_t day = -1;
+};
+
+state_table::state_table() : impl_(std::make_unique<impl>()) {}
+state_table::~state_table() = default;
+
+slot_id state_table::acquire(const std::string& key_id) {
+    const std::lock_guard lock(impl_->mutex);
+    auto& m = *impl_;
+    if (const auto found = m.by_id.find(key_id); found != m.by_id.end()) {
+        const auto i = found->second;
+        const auto& s = chunks_[i / chunk_size].load(relaxed)[i % chunk_size];
+        return {i, s.generation.load(relaxed)};
+    }
+    std::uint32_t index = slot_id::none;
+    for (std::size_t k = 0; k < m.free.size(); ++k) {
+        const auto i = m.free[k];
+        if (chunks_[i / chunk_size].load(relaxed)[i % chunk_size].in_flight.load(
+                std::memory_order_acquire) == 0) {
+            index = i;
+            m.free[k] = m.free.back();
+            m.free.pop_back();
+            break;
+        }
+        if (k == 64) break;  // the rest is busy as well, most likely
+    }
+    if (index == slot_id::none) {
+        if (m.entries.size() == chunk_size * max_chunks) return {};
+        index = static_cast<std::uint32_t>(m.entries.size());
+        if (index % chunk_size == 0) {
+            m.memory.push_back(std::make_unique<key_state[]>(chunk_size));
+            chunks_[index / chunk_size].store(m.memory.back().get(), std::memory_order_release);
+        }
+        m.entries.emplace_back();
+    }
+    key_state& s = chunks_[index / chunk_size].load(relaxed)[index % chunk_size];
+    const auto generation = s.generation.fetch_add(1, relaxed) + 1;
+    s.last_used = 0;
+    s.rank_tokens = 0;
+    s.header_reset = 0;
+    s.header_remaining = 0;
+    s.quota_left = unknown_amount;
+    s.estimate_in_flight = 0;
+    s.rank_uses = 0;
+    s.success = 1.0F;
+    s.uses = 0;
+    s.successes = 0;
+    s.failures = 0;
+    s.tokens = 0;
+    s.outcomes = 0;
+    s.consecutive_failures = 0;
+    s.failure_window_start = 0;
+    s.level = 0;
+    s.gate = 0;
+    s.blocked_until.store(0, std::memory_order_release);
+    m.entries[index] = {key_id};
+    m.by_id.emplace(key_id, index);
+    return {index, generation};
+}
+
+void state_table::release(const std::string& key_id) {
+    const std::lock_guard lock(impl_->mutex);
+    const auto found = impl_->by_id.find(key_id);
+    if (found == impl_->by_id.end()) return;
+    const auto i = found->second;
+    key_state& s = chunks_[i / chunk_size].load(relaxed)[i % chunk_size];
+    s.generation.fetch_add(1, relaxed);  // verdicts on the way are for nobody now
+    s.set_gate(key_status::disabled, block_reason::admin, forever);
+    impl_->entries[i].key_id.clear();
+    impl_->free.push_back(i);
+    impl_->by_id.erase(found);
+}
+
+std::optional<slot_id> state_table::find(const std::string& key_id) const {
+    const std::lock_guard lock(impl_->mutex);
+    const auto found = impl_->by_id.find(key_id);
+    if (found == impl_->by_id.end()) return std::nullopt;
+    const auto i = found->second;
+    return slot_id{i,
+                   chunks_[i / chunk_size].load(relaxed)[i % chunk_size].generation.load(relaxed)};
+}
+
+std::string state_table::key_id(slot_id slot) const {
+    if (get(slot) == nullptr) return {};
+    const std::lock_guard lock(impl_->mutex);
+    return impl_->entries[slot.index].key_id;
+}
+
+std::vector<std::pair<std::string, slot_id>> state_table::all() const {
+    const std::lock_guard lock(impl_->mutex);
+    std::vector<std::pair<std::string, slot_id>> out;
+    out.reserve(impl_->by_id.size());
+    for (const auto& [id, i] : impl_->by_id) {
+        const auto& s = chunks_[i / chunk_size].load(relaxed)[i % chunk_size];
+        out.emplace_back(id, slot_id{i, s.generation.load(relaxed)});
+    }
+    return out;
+}
+
+void state_table::for_each(const std::function<void(slot_id, key_state&)>& see) {
+    const std::lock_guard lock(impl_->mutex);
+    for (std::uint32_t i = 0; i < impl_->entries.size(); ++i) {
+        if (impl_->entries[i].key_id.empty()) continue;
+        key_state& s = chunks_[i / chunk_size].load(relaxed)[i % chunk_size];
+        see({i, s.generation.load(relaxed)}, s);
+    }
+}
+
+const key_state* state_table::get(slot_id slot) const noexcept {
+    if (slot.index >= chunk_size * max_chunks) return nullptr;
+    const key_state* chunk = chunks_[slot.index / chunk_size].load(std::memory_order_acquire);
+    if (chunk == nullptr) return nullptr;
+    const key_state& s = chunk[slot.index % chunk_size];
+    return s.generation.load(relaxed) == slot.generation ? &s : nullptr;
+}
+
+key_state* state_table::get(slot_id slot) noexcept {
+    return const_cast<key_state*>(std::as_const(*this).get(slot));
+}
+
+std::uint32_t state_table::host_index(const std::string& host) {
+    const std::lock_guard lock(impl_->mutex);
+    const auto [at, fresh] =
+        impl_->host_ids.emplace(host, static_cast<std::uint32_t>(impl_->hosts.size()));
+    if (fresh) impl_->hosts.push_back(host);
+    return at->second;
+}
+
+std::string state_table::host_name(std::uint32_t index) const {
+    const std::lock_guard lock(impl_->mutex);
+    return index < impl_->hosts.size() ? impl_->hosts[index] : std::string();
+}
+
+ring_cursor& state_table::cursor(const std::string& name) {
+    const std::lock_guard lock(impl_->mutex);
+    auto& c = impl_->cursors[name];
+    if (!c) c = std::make_unique<ring_cursor>();
+    return *c;
+}
+
+void state_table::roll_windows(wall_time now) {
+    const auto day = std::chrono::floor<std::chrono::days>(now).time_since_epoch().count();
+    const std::lock_guard lock(impl_->mutex);
+    if (day == impl_->day) return;
+    const bool first = impl_->day < 0;
+    impl_->day = day;
+    if (first) return;
+    for (const auto& [id, i] : impl_->by_id) {
+        key_state& s = chunks_[i / chunk_size].load(relaxed)[i % chunk_size];
+        // The estimates in flight belong to the new window: their settlement takes them out again.
+        s.rank_tokens.fetch_sub(s.rank_tokens.load(relaxed) - s.estimate_in_flight.load(relaxed),
+                                relaxed);
+        s.rank_uses.store(0, relaxed);
+    }
+}
+
+std::string state_table::dump(slot_id slot, mono_time now, wall_time wall) const {
+    const key_state* s = get(slot);
+    std::string out;
+    if (s == nullptr) return out;
+    const auto until = s->blocked_until.load(relaxed);
+    json_writer w(out);
+    w.begin_object()
+        .field("status", to_string(s->status()))
+        .field("reason", to_string(s->reason()))
+        .field("tested", s->tested());
+    if (until != forever && until > mono_ns(now)) {
+        w.field("until_ms", unix_ms(wall + std::chrono::nanoseconds(until - mono_ns(now))));
+    }
+    w.field("level", s->level.load(relaxed))
+        .field("uses", s->uses.load(relaxed))
+        .field("successes", s->successes.load(relaxed))
+        .field("failures", s->failures.load(relaxed))
+        .field("tokens", s->tokens.load(relaxed))
+        .field("success_rate", static_cast<double>(s->success.load(relaxed)))
+        .field("day", std::chrono::floor<std::chrono::days>(wall).time_since_epoch().count())
+        .field("window_tokens", s->rank_tokens.load(relaxed) - s->estimate_in_flight.load(relaxed))
+        .field("window_uses", s->rank_uses.load(relaxed))
+        .end_object();
+    return out;
+}
+
+result<void> state_table::restore(slot_id slot, std::string_view json, mono_time now,
+                                  wall_time wall) {
+    key_state* s = get(slot);
+    if (s == nullptr) return error(errc::invalid_argument, "key state: no such slot");
+    boost::system::error_code ec;
+    const auto parsed = boost::json::parse(json, ec);
+    if (ec || !parsed.is_object()) return error(errc::invalid_argument, "key state: not an object");
+    const auto& o = parsed.get_object();
+    const auto number = [&](const char* name) -> std::int64_t {
+        const auto* v = o.if_contains(name);
+        if (v == nullptr) return 0;
+        boost::system::error_code bad;
+        const auto n = v->to_number<std::int64_t>(bad);
+        return bad ? 0 : std::max<std::int64_t>(n, 0);
+    };
+    const auto text = [&](const char* name) -> std::string_view {
+        const auto* v = o.if_contains(name);
+        return v != nullptr && v->is_string() ? std::string_view(v->get_string())
+                                              : std::string_view();
+    };
+    const auto status = index_of(status_names, text("status"));
+    const auto reason = index_of(reason_names, text("reason"));
+    if (!status || !reason) return error(errc::invalid_argument, "key state: status or reason");
+    auto state = static_cast<key_status>(*status);
+    auto until = state == key_status::active ? 0 : forever;
+    if (state == key_status::cooling) {
+        const auto left = (number("until_ms") - unix_ms(wall)) * 1'000'000;
+        until = left > 0 ? mono_ns(now) + left : 0;
+        if (left <= 0) state = key_status::active;
+    }
+    s->uses = static_cast<std::uint64_t>(number("uses"));
+    s->successes = static_cast<std::uint64_t>(number("successes"));
+    s->failures = static_cast<std::uint64_t>(number("failures"));
+    s->tokens = number("tokens");
+    s->level = static_cast<std::uint32_t>(std::min<std::int64_t>(number("level"), 16));
+    if (const auto* rate = o.if_contains("success_rate"); rate != nullptr && rate->is_number()) {
+        boost::system::error_code bad;
+        s->success = static_cast<float>(std::clamp(rate->to_number<double>(bad), 0.0, 1.0));
+    }
+    if (s->quota_left.load(relaxed) != unknown_amount) s->quota_left.fetch_sub(s->tokens, relaxed);
+    if (number("day") == std::chrono::floor<std::chrono::days>(wall).time_since_epoch().count()) {
+        s->rank_tokens = number("window_tokens");
+        s->rank_uses = static_cast<std::uint32_t>(number("window_uses"));
+    }
+    if (const auto* tested = o.if_contains("tested");
+        tested != nullptr && tested->is_bool() && tested->get_bool()) {
+        s->gate.fetch_or(0x100U, relaxed);
+    }
+    const bool by_record = s->reason() == block_reason::admin;  // the record's word stands
+    if (!by_record && *reason != static_cast<std::uint8_t>(block_reason::admin)) {
+        s->set_gate(
+            state,
+            state == key_status::active ? block_reason::none : static_cast<block_reason>(*reason),
+            until);
+    }
+    return {};
+}
+
+}  // namespace kw::pool

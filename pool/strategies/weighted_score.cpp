@@ -1,0 +1,69 @@
+// Weighted-score: success rate, freshness and experience, each with its weight; then id.
+//
+// Freshness is what spreads picks over equal keys. It grows with idle time up to a limit of 60 s,
+// or of a few turns of the pool where traffic is dense: otherwise a difference in the other two
+// parts that is worth seconds of idle time would give one key thousands of picks in a row.
+#include <algorithm>
+
+#include "pool/strategies/all.hpp"
+
+namespace kw::pool::strategies {
+namespace {
+
+constexpr auto relaxed = std::memory_order_relaxed;
+constexpr float full_experience = 100;  // uses in the window
+constexpr double turns = 8;             // mean idle times until a key is entirely fresh
+
+class weighted_score final : public strategy {
+  public:
+    explicit weighted_score(const strategy_settings& s)
+        : success_(static_cast<float>(s.success_weight)),
+          freshness_(static_cast<float>(s.freshness_weight)),
+          experience_(static_cast<float>(s.experience_weight)),
+          limit_(static_cast<double>(std::max<std::int64_t>(s.freshness_limit.count(), 1))) {}
+
+    void prepare(const choice& c) override {
+        double idle = 0;
+        for (const candidate& k : c.candidates) {
+            idle += std::min(idle_of(k, c.now) * static_cast<double>(k.weight), limit_);
+        }
+        const double mean =
+            idle / static_cast<double>(std::max<std::size_t>(1, c.candidates.size()));
+        per_ns_ = static_cast<float>(1.0 / std::clamp(turns * mean, 1000.0, limit_));
+    }
+
+    const candidate* choose(const choice& c) override {
+        return best_of(
+            c,
+            [&](const candidate& k) {
+                const key_state& s = *k.state;
+                const float fresh =
+                    std::min(1.0F, static_cast<float>(idle_of(k, c.now)) * k.weight * per_ns_);
+                const float experience =
+                    std::min(1.0F, static_cast<float>(s.rank_uses.load(relaxed)) / full_experience);
+                return success_ * s.success.load(relaxed) + freshness_ * fresh +
+                       experience_ * experience;
+            },
+            [](float a, float b) { return a > b; });
+    }
+
+  private:
+    static double idle_of(const candidate& k, std::int64_t now) noexcept {
+        return static_cast<double>(
+            std::max<std::int64_t>(0, now - k.state->last_used.load(relaxed)));
+    }
+
+    float success_;
+    float freshness_;
+    float experience_;
+    double limit_;
+    float per_ns_ = 1e-9F;
+};
+
+}  // namespace
+
+std::unique_ptr<strategy> make_weighted_score(const strategy_settings& s) {
+    return std::make_unique<weighted_score>(s);
+}
+
+}  // namespace kw::pool::strategies
