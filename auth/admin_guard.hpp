@@ -7,8 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include <boost/unordered/unordered_flat_map.hpp>
+#include <unordered_map>
 
 #include "core/clock.hpp"
 #include "core/error.hpp"
@@ -59,7 +58,7 @@ class admin_guard {
     void make_room(mono_time now);
 
     secret secret_;
-    boost::unordered_flat_map<std::string, failure> failures_;
+    std::unordered_map<std::string, failure> failures_;
 };
 
 }  // namespace kw::auth

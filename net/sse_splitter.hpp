@@ -140,7 +140,8 @@ sse_splitter::step sse_splitter::feed(std::string_view piece, Event&& event, Run
         const bool unsure = end - eol == 1 && *eol == '\r';
         const bool crlf = end - eol >= 2 && eol[0] == '\r' && eol[1] == '\n';
         const char* const stop = eol == end ? end : eol + (crlf ? 2 : 1);
-        if (tail_.size() + static_cast<std::size_t>(stop - p) > limit_)
+        // With a byte to spare for the LF that a held CR may want.
+        if (tail_.size() + static_cast<std::size_t>(stop - p) + (unsure ? 1 : 0) > limit_)
             return {static_cast<std::size_t>(p - begin), sse_status::full};
         const std::size_t content = tail_.size() + static_cast<std::size_t>(eol - p);
         tail_.append(p, stop);
@@ -178,7 +179,7 @@ sse_splitter::step sse_splitter::feed(std::string_view piece, Event&& event, Run
     if (run_from < start) run(std::string_view(run_from, start));
     if (start == end) return {piece.size(), sse_status::ok};
 
-    if (static_cast<std::size_t>(end - start) > limit_) {
+    if (static_cast<std::size_t>(end - start) + (held_cr_ ? 1 : 0) > limit_) {
         held_cr_ = false;
         next_event();
         return {static_cast<std::size_t>(start - begin), sse_status::full};
