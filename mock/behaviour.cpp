@@ -29,7 +29,9 @@ std::uint64_t large(args a, std::size_t i, std::uint64_t otherwise = 0) {
         std::max<std::int64_t>(0, number(a, i, static_cast<std::int64_t>(otherwise))));
 }
 
-std::string text(args a, std::size_t i) { return i < a.size() ? std::string(a[i]) : std::string(); }
+std::string text(args a, std::size_t i) {
+    return i < a.size() ? std::string(a[i]) : std::string();
+}
 
 void refuse(behaviour& b, int status, const char* code = "") {
     b.status = status;
@@ -154,8 +156,10 @@ std::vector<std::string_view> split(std::string_view text, char by) {
     while (true) {
         const auto at = text.find(by);
         auto part = text.substr(0, at);
-        while (part.starts_with(' ')) part.remove_prefix(1);
-        while (part.ends_with(' ')) part.remove_suffix(1);
+        while (part.starts_with(' '))
+            part.remove_prefix(1);
+        while (part.ends_with(' '))
+            part.remove_suffix(1);
         out.push_back(part);
         if (at == std::string_view::npos) return out;
         text.remove_prefix(at + 1);
@@ -163,12 +167,27 @@ std::vector<std::string_view> split(std::string_view text, char by) {
 }
 
 constexpr auto scenarios = std::to_array<std::string_view>({
-    "status;429,retry_after;2,once", "status;429", "status;500,once", "status;503", "reset,once",
-    "silent", "first;20000", "cut;40", "stall;20;30000", "bad_json;10", "no_done",
-    "context_length", "content_filter", "cut;40", "status;503,for;60000", "status;503",
+    "status;429,retry_after;2,once",
+    "status;429",
+    "status;500,once",
+    "status;503",
+    "reset,once",
+    "silent",
+    "first;20000",
+    "cut;40",
+    "stall;20;30000",
+    "bad_json;10",
+    "no_done",
+    "context_length",
+    "content_filter",
+    "cut;40",
+    "status;503,for;60000",
+    "status;503",
 });
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 bool parse_scenario(std::string_view model, behaviour& into) {
     if (model.size() < 3 || model[0] != 's' || !is_digit(model[1]) || !is_digit(model[2])) {
@@ -179,8 +198,8 @@ bool parse_scenario(std::string_view model, behaviour& into) {
     if (n < 1 || n > scenarios.size()) return false;
     const auto suffix = model.substr(std::min<std::size_t>(4, model.size()));
     const bool healthy = suffix.starts_with("fallback") || suffix.starts_with("large");
-    const bool known = parse_faults("tokens;60,pace;5", into) &&
-                       (healthy || parse_faults(scenarios[n - 1], into));
+    const bool known =
+        parse_faults("tokens;60,pace;5", into) && (healthy || parse_faults(scenarios[n - 1], into));
     if (healthy && n == 14) into.refuse_prefill = true;
     if (!healthy && n == 15 && !suffix.empty() && is_digit(suffix[0])) {
         const std::array<std::string_view, 1> time{suffix};

@@ -45,7 +45,8 @@ void write(json_writer& w, const sums& s) {
     w.field("max_concurrent", s.max_concurrent).key("by").begin_object();
     for (const auto& [endpoint, statuses] : s.by) {
         w.key(endpoint).begin_object();
-        for (const auto& [status, n] : statuses) w.field(std::to_string(status), n);
+        for (const auto& [status, n] : statuses)
+            w.field(std::to_string(status), n);
         w.end_object();
     }
     w.end_object().end_object();
@@ -195,7 +196,8 @@ std::string books::render_seen(std::size_t last, std::string_view test_id) const
     std::string out;
     json_writer w(out);
     w.begin_array();
-    for (const sighting* s : chosen) write(w, *s);
+    for (const sighting* s : chosen)
+        write(w, *s);
     w.end_array();
     return out;
 }

@@ -70,7 +70,7 @@ struct sighting {
 
 // Any thread.
 class books {
- public:
+  public:
     books(std::size_t keep_entries, std::size_t keep_seen)
         : keep_entries_(keep_entries), keep_seen_(keep_seen) {}
 
@@ -84,7 +84,7 @@ class books {
     [[nodiscard]] std::string render(std::uint64_t after, std::size_t limit) const;
     [[nodiscard]] std::string render_seen(std::size_t last, std::string_view test_id) const;
 
- private:
+  private:
     const std::size_t keep_entries_;
     const std::size_t keep_seen_;
     mutable std::mutex mutex_;  // guards all below

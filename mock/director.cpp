@@ -79,7 +79,8 @@ void director::account_faults(account& a, behaviour& b, mono_time now,
         a.window_start = now;
         a.used = 0;
     }
-    const auto reset = std::chrono::ceil<std::chrono::milliseconds>(a.window_start + a.window - now);
+    const auto reset =
+        std::chrono::ceil<std::chrono::milliseconds>(a.window_start + a.window - now);
     const std::int64_t left = std::max<std::int64_t>(0, a.per_window - a.used - 1);
     ratelimit.clear();
     rate_headers(ratelimit, a.per_window, left, reset.count());
@@ -138,7 +139,8 @@ void director::spend(const std::string& key, std::uint64_t spent) {
     const std::lock_guard lock(mutex_);
     const auto it = accounts_.find(key);
     if (it == accounts_.end() || it->second.quota < 0) return;
-    it->second.quota = std::max<std::int64_t>(0, it->second.quota - static_cast<std::int64_t>(spent));
+    it->second.quota =
+        std::max<std::int64_t>(0, it->second.quota - static_cast<std::int64_t>(spent));
 }
 
 bool director::set_account(const std::string& key, const std::string& text) {
@@ -171,7 +173,8 @@ bool director::set_account(const std::string& key, const std::string& text) {
         a.troubled = parse_faults(name, a.what);
     } else if ((name == "rate_limited" || name == "rpm") && n > 0) {
         a.per_window = n;
-        a.window = name == "rpm" ? std::chrono::milliseconds(60'000) : std::chrono::milliseconds(1'000);
+        a.window =
+            name == "rpm" ? std::chrono::milliseconds(60'000) : std::chrono::milliseconds(1'000);
     } else if (name != "ok") {
         return false;
     }

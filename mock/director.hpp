@@ -22,7 +22,7 @@ enum class tls_mode : std::uint8_t { ok, slow, silent, reset };
 
 // Any thread.
 class director {
- public:
+  public:
     explicit director(const mock_options& options);
 
     // By what the head alone tells (header, rules without a model, the account): for faults that
@@ -30,8 +30,7 @@ class director {
     [[nodiscard]] behaviour peek(const request& r, const std::string& key, mono_time now) const;
     // Of the whole request, counted. Adds the key's x-ratelimit headers.
     [[nodiscard]] behaviour choose(const request& r, const std::string& key,
-                                   const std::string& model, mono_time now,
-                                   header_list& ratelimit);
+                                   const std::string& model, mono_time now, header_list& ratelimit);
     void spend(const std::string& key, std::uint64_t tokens);
 
     // Executes a /__control body. Returns the JSON to answer; `good` false makes it a 400.
@@ -45,7 +44,7 @@ class director {
     std::atomic<int> first_ms;
     std::atomic<int> tokens;
 
- private:
+  private:
     struct rule {
         std::int64_t id = 0;
         std::string model;

@@ -13,14 +13,14 @@ namespace {
 
 // A library opened for the life of the process.
 class library {
- public:
+  public:
     explicit library(const char* name) : handle_(::dlopen(name, RTLD_NOW | RTLD_LOCAL)) {}
     template <class Function>
     [[nodiscard]] Function* get(const char* symbol) const {
         return handle_ ? reinterpret_cast<Function*>(::dlsym(handle_, symbol)) : nullptr;
     }
 
- private:
+  private:
     void* handle_;
 };
 
@@ -38,7 +38,7 @@ class gzip_encoder final : public encoder {
         return a;
     }
 
- public:
+  public:
     [[nodiscard]] static bool available() { return calls().init && calls().deflate && calls().end; }
     gzip_encoder() {
         constexpr int gzip_window = 15 + 16;
@@ -60,7 +60,7 @@ class gzip_encoder final : public encoder {
         return out;
     }
 
- private:
+  private:
     z_stream stream_{};
 };
 
@@ -81,7 +81,7 @@ class brotli_encoder final : public encoder {
         return a;
     }
 
- public:
+  public:
     [[nodiscard]] static bool available() {
         return calls().create && calls().destroy && calls().compress && calls().more;
     }
@@ -101,7 +101,7 @@ class brotli_encoder final : public encoder {
         return out;
     }
 
- private:
+  private:
     BrotliEncoderState* state_ = calls().create(nullptr, nullptr, nullptr);
 };
 
@@ -119,7 +119,7 @@ class zstd_encoder final : public encoder {
         return a;
     }
 
- public:
+  public:
     [[nodiscard]] static bool available() {
         return calls().create && calls().destroy && calls().compress && calls().failed;
     }
@@ -138,7 +138,7 @@ class zstd_encoder final : public encoder {
         return out;
     }
 
- private:
+  private:
     ZSTD_CCtx* context_ = calls().create();
 };
 

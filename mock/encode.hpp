@@ -9,7 +9,7 @@
 namespace kw::mock {
 
 class encoder {
- public:
+  public:
     virtual ~encoder() = default;
     // Everything given so far can be decoded from what was returned so far.
     [[nodiscard]] virtual std::string push(std::string_view bytes, bool last) = 0;

@@ -12,25 +12,44 @@ constexpr std::size_t flush_size = 16384;
 
 std::string_view reason(int status) {
     switch (status) {
-        case 100: return "Continue";
-        case 103: return "Early Hints";
-        case 200: return "OK";
-        case 204: return "No Content";
-        case 304: return "Not Modified";
-        case 400: return "Bad Request";
-        case 401: return "Unauthorized";
-        case 402: return "Payment Required";
-        case 403: return "Forbidden";
-        case 404: return "Not Found";
-        case 409: return "Conflict";
-        case 422: return "Unprocessable Entity";
-        case 429: return "Too Many Requests";
-        case 500: return "Internal Server Error";
-        case 502: return "Bad Gateway";
-        case 503: return "Service Unavailable";
-        case 504: return "Gateway Timeout";
-        case 529: return "Overloaded";
-        default: return "Status";
+        case 100:
+            return "Continue";
+        case 103:
+            return "Early Hints";
+        case 200:
+            return "OK";
+        case 204:
+            return "No Content";
+        case 304:
+            return "Not Modified";
+        case 400:
+            return "Bad Request";
+        case 401:
+            return "Unauthorized";
+        case 402:
+            return "Payment Required";
+        case 403:
+            return "Forbidden";
+        case 404:
+            return "Not Found";
+        case 409:
+            return "Conflict";
+        case 422:
+            return "Unprocessable Entity";
+        case 429:
+            return "Too Many Requests";
+        case 500:
+            return "Internal Server Error";
+        case 502:
+            return "Bad Gateway";
+        case 503:
+            return "Service Unavailable";
+        case 504:
+            return "Gateway Timeout";
+        case 529:
+            return "Overloaded";
+        default:
+            return "Status";
     }
 }
 
@@ -40,7 +59,9 @@ void add_hex(std::string& out, std::size_t n) {
     out.append(digits.data(), end);
 }
 
-bool bodiless(int status) { return status == 204 || status == 304 || status < 200; }
+bool bodiless(int status) {
+    return status == 204 || status == 304 || status < 200;
+}
 
 }  // namespace
 
@@ -86,7 +107,8 @@ std::string exchange::head(int status, std::string_view type) const {
     if (in.path.starts_with("/v1/messages")) out.append("\r\nrequest-id: ").append(request_id());
     out.append("\r\nopenai-processing-ms: 5\r\nopenai-version: 2020-10-01");
     if (!record.key.empty()) out.append("\r\nx-mock-account: ").append(account_name(record.key));
-    for (const auto& [name, value] : extra) out.append("\r\n").append(name).append(": ").append(value);
+    for (const auto& [name, value] : extra)
+        out.append("\r\n").append(name).append(": ").append(value);
     if (!keep_alive_) out.append("\r\nconnection: close");
     out.append("\r\n");
     return out;

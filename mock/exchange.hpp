@@ -29,7 +29,7 @@ struct stream_script {
 // Lives in its connection's frame; same thread. Its operations return false when the exchange is
 // over, by a fault or by the client.
 class exchange {
- public:
+  public:
     exchange(server& s, wire& w, request& r);
 
     server& shared;
@@ -63,7 +63,7 @@ class exchange {
     // Payload of a size, without being held whole.
     net::task<bool> zeros(std::string_view type, std::uint64_t bytes);
 
- private:
+  private:
     [[nodiscard]] std::string head(int status, std::string_view type) const;
     net::task<bool> begin(int status, std::string_view type, const std::string& framing);
     // One chunk of a chunked body, buffered while nothing has to wait.

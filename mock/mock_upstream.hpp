@@ -23,18 +23,18 @@ struct mock_options {
     std::string ca_out;
 
     unsigned threads = 1;
-    std::uint64_t seed = 1;                     // words of answers, ids, cached tokens
-    std::chrono::milliseconds pace{0};          // between two events of a stream
-    std::chrono::milliseconds first_token{0};   // before the head of every answer
-    unsigned tokens = 200;                      // of an answer, where the request sets no limit
-    std::size_t keep_entries = 200'000;         // entries of the books; the sums go on past it
-    std::size_t keep_seen = 1'000;              // requests kept for /__seen; 0 in benchmarks
+    std::uint64_t seed = 1;                    // words of answers, ids, cached tokens
+    std::chrono::milliseconds pace{0};         // between two events of a stream
+    std::chrono::milliseconds first_token{0};  // before the head of every answer
+    unsigned tokens = 200;                     // of an answer, where the request sets no limit
+    std::size_t keep_entries = 200'000;        // entries of the books; the sums go on past it
+    std::size_t keep_seen = 1'000;             // requests kept for /__seen; 0 in benchmarks
 };
 
 // Owns its threads, one loop each. Made, started and stopped by one thread; everything else goes
 // over its socket. Throws std::runtime_error or std::system_error from start() alone.
 class mock_upstream {
- public:
+  public:
     explicit mock_upstream(mock_options options);
     mock_upstream(const mock_upstream&) = delete;
     mock_upstream& operator=(const mock_upstream&) = delete;
@@ -50,7 +50,7 @@ class mock_upstream {
     // PEM text of the certificate to trust; empty without self_signed. Valid after start().
     [[nodiscard]] const std::string& ca_pem() const noexcept;
 
- private:
+  private:
     struct impl;
     std::unique_ptr<impl> impl_;
 };

@@ -68,11 +68,13 @@ void multipart_reader::add(std::string_view bytes) {
     form_part& part = parts_.back();
     part.bytes += bytes.size();
     hash_->add(bytes);
-    part.content.append(bytes.substr(
-        0, std::min(bytes.size(), form_part::keep_bytes - part.content.size())));
+    part.content.append(
+        bytes.substr(0, std::min(bytes.size(), form_part::keep_bytes - part.content.size())));
 }
 
-void multipart_reader::close_part() { parts_.back().sha256 = hash_->hex(); }
+void multipart_reader::close_part() {
+    parts_.back().sha256 = hash_->hex();
+}
 
 bool multipart_reader::step() {
     if (state_ == state::end) return false;

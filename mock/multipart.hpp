@@ -23,7 +23,7 @@ struct form_part {
 };
 
 class multipart_reader {
- public:
+  public:
     explicit multipart_reader(std::string boundary);
     ~multipart_reader();
 
@@ -34,7 +34,7 @@ class multipart_reader {
     [[nodiscard]] const form_part* find(std::string_view name) const noexcept;
     [[nodiscard]] const form_part* first_file() const noexcept;
 
- private:
+  private:
     enum class state { preamble, head, body, end };
     bool step();
     void open_part(std::string_view head);

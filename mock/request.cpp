@@ -14,12 +14,16 @@ namespace {
 constexpr std::chrono::minutes idle_limit{30};
 
 std::string_view trim(std::string_view s) noexcept {
-    while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
-    while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
+    while (!s.empty() && (s.front() == ' ' || s.front() == '\t'))
+        s.remove_prefix(1);
+    while (!s.empty() && (s.back() == ' ' || s.back() == '\t'))
+        s.remove_suffix(1);
     return s;
 }
 
-char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+char lower(char c) noexcept {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+}
 
 bool contains_token(std::string_view value, std::string_view token) noexcept {
     while (!value.empty()) {
@@ -108,8 +112,8 @@ net::task<read_outcome> read_exactly(wire& from, request& r, std::uint64_t left,
             const bool more = co_await from.fill(idle_limit);
             if (!more) co_return read_outcome::closed;
         }
-        const auto in = from.input().substr(0, static_cast<std::size_t>(
-                                                   std::min<std::uint64_t>(left, 1U << 20)));
+        const auto in = from.input().substr(
+            0, static_cast<std::size_t>(std::min<std::uint64_t>(left, 1U << 20)));
         take(r, in);
         left -= in.size();
         from.consume(in.size());
@@ -160,7 +164,9 @@ std::string_view find_header(const header_list& in, std::string_view name) noexc
 hasher::hasher() : context_(EVP_MD_CTX_new()) {
     EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr);
 }
-hasher::~hasher() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
+hasher::~hasher() {
+    EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_));
+}
 void hasher::add(std::string_view bytes) {
     EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), bytes.data(), bytes.size());
 }
@@ -186,7 +192,8 @@ bool json_fields::scan(std::string_view b) {
     fields_.clear();
     std::size_t i = 0;
     const auto skip_space = [&] {
-        while (i < b.size() && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t')) ++i;
+        while (i < b.size() && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t'))
+            ++i;
     };
     const auto skip_string = [&] {
         for (++i; i < b.size(); ++i) {
@@ -293,7 +300,9 @@ std::string request::query_value(std::string_view name) const {
     return {};
 }
 
-std::string request::sha256() const { return hash ? body_sha256 : sha256_hex(body); }
+std::string request::sha256() const {
+    return hash ? body_sha256 : sha256_hex(body);
+}
 
 std::string request::model() const {
     if (auto named = field("model"); !named.empty()) return named;

@@ -22,7 +22,7 @@ using header_list = std::vector<std::pair<std::string, std::string>>;
 
 // SHA-256 piece by piece.
 class hasher {
- public:
+  public:
     hasher();
     ~hasher();
     hasher(const hasher&) = delete;
@@ -30,7 +30,7 @@ class hasher {
     void add(std::string_view bytes);
     [[nodiscard]] std::string hex();
 
- private:
+  private:
     void* context_;
 };
 [[nodiscard]] std::string sha256_hex(std::string_view bytes);
@@ -38,7 +38,7 @@ class hasher {
 // The top level of a JSON object: raw values in place, nested ones skipped by counting brackets. A
 // whole parse of every body would cost more than the rest of a benchmark's request.
 class json_fields {
- public:
+  public:
     // False: not one balanced JSON object.
     [[nodiscard]] bool scan(std::string_view body);
     [[nodiscard]] std::string_view raw(std::string_view name) const noexcept;  // "" if absent
@@ -46,7 +46,7 @@ class json_fields {
     [[nodiscard]] std::int64_t number(std::string_view name, std::int64_t otherwise) const noexcept;
     [[nodiscard]] bool yes(std::string_view name) const noexcept { return raw(name) == "true"; }
 
- private:
+  private:
     std::vector<std::pair<std::string_view, std::string_view>> fields_;
 };
 
@@ -54,7 +54,7 @@ struct request {
     std::string raw_head;
     std::string method;
     std::string target;
-    std::string path;   // without the query, from "/v1" or "/v1beta" on where there is one
+    std::string path;  // without the query, from "/v1" or "/v1beta" on where there is one
     std::string query;
     std::string version;
     header_list headers;
@@ -65,7 +65,7 @@ struct request {
     std::uint64_t length = 0;
     bool keep_alive = true;
 
-    std::string body;             // whole for JSON, otherwise the first keep_bytes
+    std::string body;  // whole for JSON, otherwise the first keep_bytes
     std::uint64_t body_bytes = 0;
     std::unique_ptr<hasher> hash;  // running, once the body is longer than keep_bytes
     std::string body_sha256;       // set when `hash` was used

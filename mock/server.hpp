@@ -17,14 +17,14 @@ namespace kw::mock {
 
 // The words answers are made of: one long text, any stretch of which is an answer.
 class word_table {
- public:
+  public:
     explicit word_table(std::uint64_t seed);
     static constexpr std::size_t size = 4096;
     [[nodiscard]] std::string_view word(std::size_t i) const noexcept;
     // n words from word `from` on.
     [[nodiscard]] std::string text(std::size_t from, std::size_t n) const;
 
- private:
+  private:
     std::string text_;
     std::vector<std::size_t> begins_;  // size + 1
 };

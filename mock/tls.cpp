@@ -114,14 +114,17 @@ ssl_context make_context(const certificate& from) {
     SSL_CTX_set_session_id_context(context.get(), id, sizeof id - 1);
     SSL_CTX_set_alpn_select_cb(context.get(), choose_http11, nullptr);
 
-    const bio_ptr chain(BIO_new_mem_buf(from.chain_pem.data(), static_cast<int>(from.chain_pem.size())));
+    const bio_ptr chain(
+        BIO_new_mem_buf(from.chain_pem.data(), static_cast<int>(from.chain_pem.size())));
     const x509_ptr leaf(PEM_read_bio_X509(chain.get(), nullptr, nullptr, nullptr));
-    require(leaf && SSL_CTX_use_certificate(context.get(), leaf.get()) == 1, "no usable certificate");
+    require(leaf && SSL_CTX_use_certificate(context.get(), leaf.get()) == 1,
+            "no usable certificate");
     while (X509* next = PEM_read_bio_X509(chain.get(), nullptr, nullptr, nullptr)) {
         SSL_CTX_add_extra_chain_cert(context.get(), next);
     }
     ERR_clear_error();
-    const bio_ptr secret(BIO_new_mem_buf(from.key_pem.data(), static_cast<int>(from.key_pem.size())));
+    const bio_ptr secret(
+        BIO_new_mem_buf(from.key_pem.data(), static_cast<int>(from.key_pem.size())));
     const pkey_ptr key(PEM_read_bio_PrivateKey(secret.get(), nullptr, nullptr, nullptr));
     require(key && SSL_CTX_use_PrivateKey(context.get(), key.get()) == 1 &&
                 SSL_CTX_check_private_key(context.get()) == 1,

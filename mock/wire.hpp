@@ -20,7 +20,7 @@ inline constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::m
 
 // Same thread as its loop. Every operation returns false once the peer is gone or the server stops.
 class wire {
- public:
+  public:
     wire(net::loop& on, int fd);
     wire(const wire&) = delete;
     wire& operator=(const wire&) = delete;
@@ -55,7 +55,7 @@ class wire {
     [[nodiscard]] bool gone() const noexcept { return stopped_ || descriptor_.hung_up(); }
     [[nodiscard]] net::loop& owner() const noexcept { return waiter_.owner(); }
 
- private:
+  private:
     enum class step { done, want_read, want_write, failed };
     step read_some(char* to, std::size_t size, std::size_t& got) noexcept;
     step write_some(std::string_view bytes, std::size_t& put) noexcept;

@@ -1,0 +1,63 @@
+// What answers are made of: words, structured values, usage objects; and the endpoints' entry
+// points.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mock/exchange.hpp"
+
+namespace kw::mock {
+
+// The content of one answer, cut in the pieces a stream sends.
+struct content {
+    std::vector<std::string> pieces;  // escaped for JSON strings
+    std::string whole;                // escaped
+    std::string finish = "stop";      // in OpenAI's words
+    std::string tool;                 // name of the function called; the pieces are its arguments
+    std::uint64_t reasoning = 0;
+
+    [[nodiscard]] token_count count(const token_count& input) const {
+        token_count t = input;
+        t.reasoning = reasoning;
+        t.output = pieces.size() + reasoning;
+        return t;
+    }
+};
+
+// How many tokens, which words, and whether a tool call or an object of a schema is asked for.
+[[nodiscard]] content make_content(const exchange& x);
+// Input and cached tokens of the request.
+[[nodiscard]] token_count count_input(const request& r);
+// The last message is from the assistant: the caller wants it continued.
+[[nodiscard]] bool has_prefill(const request& r);
+
+[[nodiscard]] std::string chat_usage(const token_count& t);
+[[nodiscard]] std::string responses_usage(const token_count& t);
+[[nodiscard]] std::string json_text(std::string_view text);  // with its quotes
+[[nodiscard]] std::string base64_text(std::string_view bytes);
+
+// A fixed time, so that the same request gives the same bytes.
+inline constexpr std::string_view created_at = "1767225600";
+
+// Endpoints; each answers x completely.
+net::task<void> chat_completions(exchange& x);
+net::task<void> completions(exchange& x);
+net::task<void> responses(exchange& x);
+net::task<void> messages(exchange& x);
+net::task<void> gemini(exchange& x);
+net::task<void> embeddings(exchange& x);
+net::task<void> images(exchange& x);
+net::task<void> transcriptions(exchange& x);
+net::task<void> speech(exchange& x);
+net::task<void> models(exchange& x);
+// Files, uploads, batches, stored responses: false if the path is none of theirs.
+net::task<bool> objects(exchange& x);
+// Everything under /v1 and the like.
+net::task<void> route(exchange& x);
+// The name under which the books count a path, ids replaced.
+[[nodiscard]] std::string endpoint_name(const request& r);
+void store_object(server& s, const std::string& id, stored_object o);
+
+}  // namespace kw::mock
