@@ -107,9 +107,10 @@ class price_table {
     // All names with their prices, sorted by name.
     [[nodiscard]] std::vector<std::pair<std::string_view, const model_price*>> list() const;
 
-  private:
+     struct impl;  // opaque outside of this folder
+
+ private:
     friend class price_table_builder;
-    struct impl;
     explicit price_table(std::unique_ptr<impl> state);
     std::unique_ptr<impl> impl_;
 };
