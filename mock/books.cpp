@@ -12,6 +12,7 @@ namespace kw::mock {
 namespace {
 
 constexpr std::size_t seen_limit = 64U << 20;
+constexpr std::size_t endpoint_limit = 500;
 
 void add(sums& s, const entry& e) {
     ++s.requests;
@@ -27,7 +28,9 @@ void add(sums& s, const entry& e) {
     s.bytes_in += e.bytes_in;
     s.bytes_out += e.bytes_out;
     auto it = s.by.find(e.endpoint);
-    if (it == s.by.end()) it = s.by.try_emplace(e.endpoint).first;
+    if (it == s.by.end()) {
+        it = s.by.try_emplace(s.by.size() < endpoint_limit ? e.endpoint : "other").first;
+    }
     ++it->second[e.status];
     if (s.active > 0) --s.active;
 }
