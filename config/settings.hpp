@@ -214,7 +214,7 @@ struct alias_settings {
     std::vector<std::string> fallbacks;  // "model" or "model@group", in order
     // None: upstream.first_token_timeout, and none at all for reasoning models.
     std::optional<milliseconds> first_token_timeout;
-    flags on{~0U};  // of fallback_cause
+    flags on{0x7f};  // of fallback_cause; all
     friend bool operator==(const alias_settings&, const alias_settings&) = default;
 };
 

@@ -148,7 +148,7 @@ histogram::totals histogram::read() const {
         }
         nanoseconds += word(cell, bounds_.size() + 1).load(std::memory_order_relaxed);
     }
-    t.sum_seconds = static_cast<double>(nanoseconds) * 1e-9;
+    t.sum_seconds = static_cast<double>(nanoseconds) / 1e9;
     return t;
 }
 
