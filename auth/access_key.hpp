@@ -44,7 +44,7 @@ struct access_key {
 
 // The record for the store (kind access_key_kind). Fields at their default are left out.
 [[nodiscard]] store::record to_record(const access_key& key);
-// errc::invalid_argument names the field that is unknown, missing, twice there or malformed.
+// errc::invalid_argument names the field that is unknown, missing or malformed.
 [[nodiscard]] result<access_key> access_key_from(const store::record& record);
 
 // By the deny list first, then the allow list.

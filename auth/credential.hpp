@@ -9,12 +9,12 @@ namespace kw::auth {
 
 // The places in one request's head, "" for what is absent. Views into the caller's buffer.
 struct presented {
-    std::string_view authorization;
-    std::string_view x_api_key;
-    std::string_view api_key;
-    std::string_view x_goog_api_key;
-    std::string_view path;
-    std::string_view query;  // without the question mark
+    std::string_view authorization = {};
+    std::string_view x_api_key = {};
+    std::string_view api_key = {};
+    std::string_view x_goog_api_key = {};
+    std::string_view path = {};
+    std::string_view query = {};  // without the question mark
 };
 
 // The first of: Authorization with the scheme Bearer, x-api-key, api-key, x-goog-api-key, and on

@@ -20,7 +20,7 @@ namespace kw::auth {
 class key_table {
   public:
     key_table();  // empty
-    // Of two keys with one hash, or one id, the later one stays.
+    // Of two keys with one hash the later one stays.
     explicit key_table(std::vector<access_key> keys);
 
     // nullptr: unknown. Deleted, disabled and expired keys are found, too; judging is the

@@ -38,7 +38,8 @@ void request_head(benchmark::State& state) {
         head.reset();
         benchmark::DoNotOptimize(head.parse_request(request));
     }
-    state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * request.size()));
+    state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) *
+                            static_cast<std::int64_t>(request.size()));
 }
 BENCHMARK(request_head);
 
@@ -71,7 +72,8 @@ void stream_piece(benchmark::State& state) {
             },
             [](std::string_view run) { benchmark::DoNotOptimize(run.data()); });
     }
-    state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * piece.size()));
+    state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) *
+                            static_cast<std::int64_t>(piece.size()));
 }
 BENCHMARK(stream_piece)->Arg(1)->Arg(16);
 

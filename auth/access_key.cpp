@@ -1,0 +1,197 @@
+// Access keys as JSON: written by hand, read strictly by a table of fields.
+#include "auth/access_key.hpp"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <limits>
+
+#include "core/glob.hpp"
+#include "core/json_writer.hpp"
+
+namespace kw::auth {
+
+namespace {
+
+namespace json = boost::json;
+
+wall_time from_ms(std::int64_t ms) {
+    return wall_time(std::chrono::milliseconds(ms));
+}
+
+// Readers return false when the value is not of the field's type.
+bool read(const json::value& v, std::string& out) {
+    if (!v.is_string()) return false;
+    out.assign(v.get_string());
+    return true;
+}
+
+bool read(const json::value& v, bool& out) {
+    if (!v.is_bool()) return false;
+    out = v.get_bool();
+    return true;
+}
+
+bool read(const json::value& v, std::int64_t& out) {
+    if (!v.is_int64() || v.get_int64() < 0) return false;
+    out = v.get_int64();
+    return true;
+}
+
+bool read(const json::value& v, wall_time& out) {
+    std::int64_t ms = 0;
+    constexpr std::int64_t last_ms = std::numeric_limits<std::int64_t>::max() / 1'000'000;
+    if (!read(v, ms) || ms > last_ms) return false;
+    out = from_ms(ms);
+    return true;
+}
+
+bool read(const json::value& v, std::optional<wall_time>& out) {
+    wall_time t;
+    if (!read(v, t)) return false;
+    out = t;
+    return true;
+}
+
+bool read(const json::value& v, std::vector<std::string>& out) {
+    if (!v.is_array()) return false;
+    out.clear();
+    for (const json::value& item : v.get_array()) {
+        if (!read(item, out.emplace_back())) return false;
+    }
+    return true;
+}
+
+bool read(const json::value& v, crypto::digest& out) {
+    if (!v.is_string() || v.get_string().size() != 2 * out.size()) return false;
+    const auto nibble = [](char c) {
+        if (c >= '0' && c <= '9') return c - '0';
+        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    };
+    const json::string& text = v.get_string();
+    for (std::size_t i = 0; i < out.size(); ++i) {
+        const int high = nibble(text[2 * i]);
+        const int low = nibble(text[2 * i + 1]);
+        if (high < 0 || low < 0) return false;
+        out[i] = static_cast<std::uint8_t>(high * 16 + low);
+    }
+    return true;
+}
+
+struct field {
+    std::string_view name;
+    bool (*read)(const json::value&, access_key&);
+    bool required = false;
+};
+
+template <auto Member>
+bool into(const json::value& v, access_key& key) {
+    return read(v, key.*Member);
+}
+
+constexpr field fields[] = {
+    {"name", into<&access_key::name>},
+    {"description", into<&access_key::description>},
+    {"owner_name", into<&access_key::owner_name>},
+    {"owner_email", into<&access_key::owner_email>},
+    {"tags", into<&access_key::tags>},
+    {"hash", into<&access_key::hash>, true},
+    {"masked", into<&access_key::masked>},
+    {"created_ms", into<&access_key::created>, true},
+    {"expires_ms", into<&access_key::expires_at>},
+    {"disabled", into<&access_key::disabled>},
+    {"deleted", into<&access_key::deleted>},
+    {"declared", into<&access_key::declared>},
+    {"models_allow", into<&access_key::models_allow>},
+    {"models_deny", into<&access_key::models_deny>},
+    {"endpoints", into<&access_key::endpoints>},
+    {"group", into<&access_key::group>},
+    {"upstream_key", into<&access_key::upstream_key>},
+    {"multiplier_ppm", into<&access_key::multiplier_ppm>},
+};
+
+error refused(std::string_view what, std::string_view name) {
+    return error(errc::invalid_argument,
+                 "access key: " + std::string(what) + " field \"" + std::string(name) + "\"");
+}
+
+void write(json_writer& w, std::string_view name, const std::string& text) {
+    if (!text.empty()) w.field(name, text);
+}
+
+void write(json_writer& w, std::string_view name, bool b) {
+    if (b) w.field(name, true);
+}
+
+void write(json_writer& w, std::string_view name, const std::vector<std::string>& list) {
+    if (list.empty()) return;
+    w.key(name).begin_array();
+    for (const std::string& item : list)
+        w.value(item);
+    w.end_array();
+}
+
+}  // namespace
+
+store::record to_record(const access_key& key) {
+    store::record record{
+        .kind = std::string(access_key_kind), .id = key.id, .revision = key.revision, .json = {}};
+    json_writer w(record.json);
+    w.begin_object();
+    write(w, "name", key.name);
+    write(w, "description", key.description);
+    write(w, "owner_name", key.owner_name);
+    write(w, "owner_email", key.owner_email);
+    write(w, "tags", key.tags);
+    w.field("hash", crypto::to_hex(key.hash));
+    write(w, "masked", key.masked);
+    w.field("created_ms", unix_ms(key.created));
+    if (key.expires_at) w.field("expires_ms", unix_ms(*key.expires_at));
+    write(w, "disabled", key.disabled);
+    write(w, "deleted", key.deleted);
+    write(w, "declared", key.declared);
+    write(w, "models_allow", key.models_allow);
+    write(w, "models_deny", key.models_deny);
+    write(w, "endpoints", key.endpoints);
+    write(w, "group", key.group);
+    write(w, "upstream_key", key.upstream_key);
+    if (key.multiplier_ppm != access_key{}.multiplier_ppm)
+        w.field("multiplier_ppm", key.multiplier_ppm);
+    w.end_object();
+    return record;
+}
+
+result<access_key> access_key_from(const store::record& record) {
+    if (record.kind != access_key_kind || record.id.empty())
+        return error(errc::invalid_argument, "access key: not a record of this kind");
+    boost::system::error_code ec;
+    const json::value parsed = json::parse(record.json, ec);
+    if (ec || !parsed.is_object())
+        return error(errc::invalid_argument, "access key: not a JSON object");
+    const json::object& object = parsed.get_object();
+
+    access_key key;
+    key.id = record.id;
+    key.revision = record.revision;
+    for (const auto& item : object) {
+        const std::string_view name(item.key().data(), item.key().size());
+        const auto* known = std::ranges::find(fields, name, &field::name);
+        if (known == std::end(fields)) return refused("unknown", name);
+        if (!known->read(item.value(), key)) return refused("malformed", name);
+    }
+    for (const field& f : fields) {
+        if (f.required && object.if_contains(f.name) == nullptr) return refused("missing", f.name);
+    }
+    return key;
+}
+
+bool may_use_model(const access_key& key, std::string_view model) noexcept {
+    const auto matches = [&](const std::string& pattern) { return glob_match(pattern, model); };
+    if (std::ranges::any_of(key.models_deny, matches)) return false;
+    return key.models_allow.empty() || std::ranges::any_of(key.models_allow, matches);
+}
+
+bool may_use_endpoint(const access_key& key, std::string_view family) noexcept {
+    return key.endpoints.empty() || std::ranges::find(key.endpoints, family) != key.endpoints.end();
+}
+
+}  // namespace kw::auth
