@@ -1,0 +1,192 @@
+// Reconnecting, back-off, and what a server's errors mean.
+#include "store/redis/channel.hpp"
+
+#include <algorithm>
+
+#include "core/crypto.hpp"
+#include "core/log.hpp"
+
+#include <openssl/evp.h>
+
+namespace kw::store::redis {
+namespace {
+
+constexpr std::int64_t schema_version = 1;
+
+// Errors that pass by themselves or by the operator's doing: the data is safe with us meanwhile.
+bool means_not_now(std::string_view text) noexcept {
+    for (const std::string_view word :
+         {"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOAUTH", "BUSY",
+          "TRYAGAIN", "NOREPLICAS", "MOVED", "ASK", "NOPERM", "WRONGPASS"})
+        if (text.starts_with(word)) return true;
+    // Inside a script, the reason stands behind the script's own words.
+    return text.find("OOM ") != std::string_view::npos ||
+           text.find("READONLY ") != std::string_view::npos;
+}
+
+std::string sha1_hex(std::string_view text) {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
+    unsigned size = 0;
+    EVP_Digest(text.data(), text.size(), bytes.data(), &size, EVP_sha1(), nullptr);
+    return crypto::to_hex(std::span(bytes.data(), size));
+}
+
+std::string field_of(std::string_view info, std::string_view name) {
+    const auto at = info.find(std::string(name) + ":");
+    if (at == std::string_view::npos) return {};
+    const auto begin = at + name.size() + 1;
+    return std::string(info.substr(begin, info.find_first_of("\r\n", begin) - begin));
+}
+
+}  // namespace
+
+health_board::health_board(const clock_source& clock, std::string server)
+    : clock_(clock), server_(std::move(server)) {
+    health_.since = clock.wall();
+}
+
+void health_board::answered(std::chrono::microseconds latency) {
+    const std::lock_guard lock(mutex_);
+    health_.latency = latency;
+    if (health_.up) return;
+    health_.up = true;
+    health_.since = clock_.wall();
+    health_.reason.clear();
+    log::event(log::level::info, "store.up", {{"store", "redis"}, {"server", server_}});
+}
+
+void health_board::failed(const error& why) {
+    const std::lock_guard lock(mutex_);
+    ++health_.errors;
+    health_.reason = why.context;
+    if (!health_.up) return;
+    health_.up = false;
+    health_.since = clock_.wall();
+    log::event(log::level::error, "store.down",
+               {{"store", "redis"}, {"server", server_}, {"reason", why.context}});
+}
+
+bool health_board::other_server(const std::string& run_id) {
+    const std::lock_guard lock(mutex_);
+    const bool other = !run_id_.empty() && run_id_ != run_id;
+    run_id_ = run_id;
+    return other;
+}
+
+store_health health_board::now() const {
+    const std::lock_guard lock(mutex_);
+    return health_;
+}
+
+channel::channel(const target& to, const redis_options& options, health_board& board)
+    : to_(to), options_(options), board_(board), backoff_(options.min_backoff) {
+    for (std::size_t i = 0; i < all_scripts.size(); ++i)
+        hashes_[i] = sha1_hex(all_scripts[i]);
+}
+
+error channel::give_up(error why) {
+    connection_.close();
+    subscribed_ = false;
+    not_before_ = std::chrono::steady_clock::now() + backoff_;
+    backoff_ = std::min(backoff_ * 2, options_.max_backoff);
+    board_.failed(why);
+    last_ = why;
+    return why;
+}
+
+result<void> channel::greet(deadline until) {
+    pipeline hello;
+    const auto schema = options_.prefix + "{m}:schema";
+    hello.add({"INFO", "server"});
+    hello.add({"SET", schema, std::to_string(schema_version), "NX"});
+    hello.add({"GET", schema});
+    for (const auto* text : all_scripts)
+        hello.add({"SCRIPT", "LOAD", text});
+    const auto answers = connection_.exchange(hello, until);
+    if (!answers) return answers.error();
+    if ((*answers)[2].as_number() > schema_version)
+        return error(errc::store_unavailable,
+                     "this Redis holds data of a newer release: use that release",
+                     error_source::store);
+    for (std::size_t i = 2; i < answers->size(); ++i)
+        if (const auto& a = (*answers)[i]; a.is_error())
+            return error(errc::store_unavailable, "Redis: " + a.text, error_source::store);
+    if (board_.other_server(field_of((*answers)[0].text, "run_id"))) replaced_ = true;
+    return {};
+}
+
+result<void> channel::ready(deadline until) {
+    if (connection_.is_open()) return {};
+    const auto now = std::chrono::steady_clock::now();
+    if (now < not_before_)
+        return error(errc::store_unavailable, "Redis is away: " + last_.context,
+                     error_source::store);
+    const auto connect_until = std::min(until, now + options_.connect_timeout);
+    if (auto opened = connection_.open(to_, connect_until); !opened) return give_up(opened.error());
+    if (auto greeted = greet(until); !greeted) return give_up(greeted.error());
+    return {};
+}
+
+result<std::vector<reply>> channel::call(const pipeline& commands) {
+    const auto begun = std::chrono::steady_clock::now();
+    const auto until = begun + options_.call_timeout;
+    const std::unique_lock lock(mutex_, until);
+    if (!lock)
+        return error(errc::store_unavailable, "Redis is busy with an earlier call",
+                     error_source::store);
+    for (int round = 0;; ++round) {
+        if (auto up = ready(until); !up) return up.error();
+        auto answers = connection_.exchange(commands, until);
+        if (!answers) return give_up(answers.error());
+        bool forgotten = false;
+        for (const auto& a : *answers) {
+            if (!a.is_error()) continue;
+            forgotten = forgotten || a.text.starts_with("NOSCRIPT");
+            if (means_not_now(a.text))
+                return give_up(
+                    error(errc::store_unavailable, "Redis: " + a.text, error_source::store));
+        }
+        if (!forgotten || round == 1) {
+            backoff_ = options_.min_backoff;
+            board_.answered(std::chrono::duration_cast<std::chrono::microseconds>(
+                std::chrono::steady_clock::now() - begun));
+            return answers;
+        }
+        // A script that was not there did nothing, and what may stand beside it repeats alike.
+        if (auto again = greet(until); !again) return give_up(again.error());
+    }
+}
+
+void channel::add_script(pipeline& to, script which, std::span<const std::string> keys,
+                         std::span<const std::string> arguments) {
+    const auto count = std::to_string(keys.size());
+    std::vector<std::string_view> words{"EVALSHA", hashes_[static_cast<std::size_t>(which)], count};
+    words.insert(words.end(), keys.begin(), keys.end());
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    to.add(words);
+}
+
+int channel::subscribe(const std::string& name) {
+    const auto until = std::chrono::steady_clock::now() + options_.call_timeout;
+    const std::unique_lock lock(mutex_, until);
+    if (!lock || !ready(until)) return -1;
+    if (!subscribed_) {
+        pipeline ask;
+        ask.add({"SUBSCRIBE", name});
+        const auto answers = connection_.exchange(ask, until);
+        if (!answers || answers->front().is_error()) {
+            static_cast<void>(give_up(
+                error(errc::store_unavailable, "Redis: cannot subscribe", error_source::store)));
+            return -1;
+        }
+        subscribed_ = true;
+    }
+    return connection_.descriptor();
+}
+
+void channel::drain() {
+    const std::lock_guard lock(mutex_);
+    if (!connection_.drain()) subscribed_ = false;
+}
+
+}  // namespace kw::store::redis

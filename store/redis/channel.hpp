@@ -1,0 +1,72 @@
+// A connection that looks after itself: it is made when needed, loads the scripts, and after a
+// failure refuses at once until its back-off is over.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/clock.hpp"
+#include "store/redis/connection.hpp"
+#include "store/redis/scripts.hpp"
+#include "store/store.hpp"
+
+namespace kw::store::redis {
+
+// Shared by a store's channels; any thread.
+class health_board {
+  public:
+    health_board(const clock_source& clock, std::string server);
+    void answered(std::chrono::microseconds latency);
+    void failed(const error& why);
+    // Whether this is another server process than the last one seen.
+    bool other_server(const std::string& run_id);
+    [[nodiscard]] store_health now() const;
+
+  private:
+    const clock_source& clock_;
+    const std::string server_;
+    mutable std::mutex mutex_;
+    store_health health_;
+    std::string run_id_;
+};
+
+class channel {
+  public:
+    channel(const target& to, const redis_options& options, health_board& board);
+
+    // Any thread; one call at a time, waiting at most the call timeout for the one before.
+    // Replies of the server that mean "not now" (loading, read-only, full) are store_unavailable.
+    [[nodiscard]] result<std::vector<reply>> call(const pipeline& commands);
+    // Adds EVALSHA of a script to a pipeline; call() loads scripts that the server has forgotten.
+    void add_script(pipeline& to, script which, std::span<const std::string> keys,
+                    std::span<const std::string> arguments);
+    // For the feed: the socket once subscribed, else -1.
+    [[nodiscard]] int subscribe(const std::string& name);
+    void drain();
+    // Whether the server was replaced since the last time this was asked.
+    [[nodiscard]] bool take_replaced() noexcept { return replaced_.exchange(false); }
+
+  private:
+    result<void> ready(deadline until);
+    result<void> greet(deadline until);
+    error give_up(error why);
+
+    const target& to_;
+    const redis_options& options_;
+    health_board& board_;
+    std::timed_mutex mutex_;
+    connection connection_;
+    bool subscribed_ = false;
+    std::chrono::milliseconds backoff_;
+    std::chrono::steady_clock::time_point not_before_{};
+    std::array<std::string, all_scripts.size()> hashes_;
+    std::atomic<bool> replaced_{false};
+    error last_;
+};
+
+}  // namespace kw::store::redis

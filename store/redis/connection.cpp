@@ -1,0 +1,409 @@
+// The transport and the protocol of one connection.
+#include "store/redis/connection.hpp"
+
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+#include "store/file.hpp"
+
+namespace kw::store::redis {
+namespace {
+
+constexpr std::size_t max_reply_depth_items = 4'000'000;
+
+template <auto Free>
+struct freed_by {
+    template <class T>
+    void operator()(T* p) const noexcept {
+        Free(p);
+    }
+};
+using reader_ptr = std::unique_ptr<redisReader, freed_by<redisReaderFree>>;
+using ssl_ptr = std::unique_ptr<SSL, freed_by<SSL_free>>;
+using ssl_ctx_ptr = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
+
+error away(std::string why) {
+    return error(errc::store_unavailable, std::move(why), error_source::store);
+}
+
+// Milliseconds left, for poll: at least 1 before the deadline, 0 after it.
+int left_until(deadline until) noexcept {
+    const auto left = until - std::chrono::steady_clock::now();
+    if (left <= left.zero()) return 0;
+    return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count());
+}
+
+struct address {
+    sockaddr_storage bytes{};
+    socklen_t size = 0;
+};
+
+// getaddrinfo knows no deadline, so a name is looked up on a thread that may be left behind.
+struct lookup {
+    std::mutex mutex;
+    std::condition_variable done;
+    bool finished = false;
+    int code = EAI_AGAIN;
+    std::vector<address> found;
+};
+
+std::vector<address> resolve_now(const std::string& host, const std::string& port, int flags,
+                                 int& code) {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = flags;
+    addrinfo* list = nullptr;
+    code = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &list);
+    std::vector<address> out;
+    for (const auto* a = list; code == 0 && a != nullptr; a = a->ai_next) {
+        auto& entry = out.emplace_back();
+        std::memcpy(&entry.bytes, a->ai_addr, a->ai_addrlen);
+        entry.size = a->ai_addrlen;
+    }
+    if (list != nullptr) ::freeaddrinfo(list);
+    return out;
+}
+
+result<std::vector<address>> resolve(const target& to, deadline until) {
+    int code = 0;
+    auto numeric = resolve_now(to.host, to.port, AI_NUMERICHOST | AI_NUMERICSERV, code);
+    if (code == 0) return numeric;
+    const auto shared = std::make_shared<lookup>();
+    std::thread([shared, host = to.host, port = to.port] {
+        int outcome = 0;
+        auto found = resolve_now(host, port, AI_NUMERICSERV | AI_ADDRCONFIG, outcome);
+        const std::lock_guard lock(shared->mutex);
+        shared->found = std::move(found);
+        shared->code = outcome;
+        shared->finished = true;
+        shared->done.notify_all();
+    }).detach();
+    std::unique_lock lock(shared->mutex);
+    if (!shared->done.wait_until(lock, until, [&] { return shared->finished; }))
+        return away("looking up " + to.host + " took too long");
+    if (shared->code != 0)
+        return away("cannot look up " + to.host + ": " + ::gai_strerror(shared->code));
+    return std::move(shared->found);
+}
+
+reply converted(const redisReply& from) {
+    reply to;
+    switch (from.type) {
+        case REDIS_REPLY_INTEGER:
+            to.is = reply::kind::integer;
+            to.number = from.integer;
+            break;
+        case REDIS_REPLY_ARRAY:
+            to.is = reply::kind::array;
+            to.items.reserve(from.elements);
+            for (std::size_t i = 0; i < from.elements; ++i)
+                to.items.push_back(converted(*from.element[i]));
+            break;
+        case REDIS_REPLY_STRING:
+        case REDIS_REPLY_STATUS:
+        case REDIS_REPLY_ERROR:
+            to.is = from.type == REDIS_REPLY_STRING  ? reply::kind::text
+                    : from.type == REDIS_REPLY_ERROR ? reply::kind::error
+                                                     : reply::kind::status;
+            to.text.assign(from.str, static_cast<std::size_t>(from.len));
+            break;
+        default:
+            break;
+    }
+    return to;
+}
+
+}  // namespace
+
+std::int64_t reply::as_number() const noexcept {
+    if (is == kind::integer) return number;
+    std::int64_t n = 0;
+    std::from_chars(text.data(), text.data() + text.size(), n);
+    return n;
+}
+
+void pipeline::add(std::span<const std::string_view> words) {
+    std::vector<const char*> texts;
+    std::vector<std::size_t> sizes;
+    for (const auto word : words) {
+        texts.push_back(word.data() == nullptr ? "" : word.data());
+        sizes.push_back(word.size());
+    }
+    char* command = nullptr;
+    const auto length = redisFormatCommandArgv(&command, static_cast<int>(words.size()),
+                                               texts.data(), sizes.data());
+    if (length <= 0) throw std::bad_alloc();
+    bytes_.append(command, static_cast<std::size_t>(length));
+    redisFreeCommand(command);
+    ++count_;
+}
+
+struct connection::impl {
+    file socket;
+    ssl_ctx_ptr context;
+    ssl_ptr tls;
+    reader_ptr reader;
+
+    result<void> wait(short events, deadline until) {
+        pollfd p{socket.get(), events, 0};
+        for (;;) {
+            const int n = ::poll(&p, 1, left_until(until));
+            if (n > 0) return {};
+            if (n == 0) return away("no answer in time");
+            if (errno != EINTR) return away("poll: " + errno_text(errno));
+        }
+    }
+
+    result<void> connect_to(const sockaddr* to, socklen_t size, int family, deadline until) {
+        socket = file(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        if (!socket) return away("socket: " + errno_text(errno));
+        if (::connect(socket.get(), to, size) != 0) {
+            if (errno != EINPROGRESS) return away(errno_text(errno));
+            if (auto ready = wait(POLLOUT, until); !ready) return ready;
+            int code = 0;
+            socklen_t length = sizeof code;
+            ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &code, &length);
+            if (code != 0) return away(errno_text(code));
+        }
+        const int on = 1;
+        if (family != AF_UNIX) ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        return {};
+    }
+
+    result<void> dial(const target& to, deadline until) {
+        if (!to.socket.empty()) {
+            sockaddr_un a{};
+            a.sun_family = AF_UNIX;
+            if (to.socket.size() >= sizeof a.sun_path) return away("the socket's path is too long");
+            std::memcpy(a.sun_path, to.socket.data(), to.socket.size());
+            return connect_to(reinterpret_cast<const sockaddr*>(&a), sizeof a, AF_UNIX, until);
+        }
+        auto addresses = resolve(to, until);
+        if (!addresses) return addresses.error();
+        result<void> last = away("no address");
+        for (std::size_t i = 0; i < addresses->size(); ++i) {
+            // Each gets its share of the time that is left.
+            const auto now = std::chrono::steady_clock::now();
+            const auto share = (until - now) / static_cast<int>(addresses->size() - i);
+            const auto& a = (*addresses)[i];
+            last = connect_to(reinterpret_cast<const sockaddr*>(&a.bytes), a.size,
+                              a.bytes.ss_family, now + share);
+            if (last) return last;
+        }
+        return last;
+    }
+
+    result<void> handshake(const target& to, deadline until) {
+        context.reset(SSL_CTX_new(TLS_client_method()));
+        if (!context) return away("no TLS context");
+        SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+        const bool known =
+            to.ca_file.empty()
+                ? SSL_CTX_set_default_verify_paths(context.get()) == 1
+                : SSL_CTX_load_verify_locations(context.get(), to.ca_file.c_str(), nullptr) == 1;
+        if (!known) return away("cannot read the CA file " + to.ca_file);
+        SSL_CTX_set_verify(context.get(), to.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+        tls.reset(SSL_new(context.get()));
+        if (!tls) return away("no TLS session");
+        auto* const parameters = SSL_get0_param(tls.get());
+        if (X509_VERIFY_PARAM_set1_ip_asc(parameters, to.host.c_str()) != 1) {
+            ERR_clear_error();
+            X509_VERIFY_PARAM_set1_host(parameters, to.host.c_str(), to.host.size());
+            SSL_set_tlsext_host_name(tls.get(), to.host.c_str());
+        }
+        SSL_set_fd(tls.get(), socket.get());
+        for (;;) {
+            ERR_clear_error();
+            const int n = SSL_connect(tls.get());
+            if (n == 1) return {};
+            if (auto more = tls_wait(n, until); !more)
+                return away("TLS: " + more.error().context +
+                            (SSL_get_verify_result(tls.get()) == X509_V_OK
+                                 ? ""
+                                 : std::string(", ") + X509_verify_cert_error_string(
+                                                           SSL_get_verify_result(tls.get()))));
+        }
+    }
+
+    result<void> tls_wait(int outcome, deadline until) {
+        switch (SSL_get_error(tls.get(), outcome)) {
+            case SSL_ERROR_WANT_READ:
+                return wait(POLLIN, until);
+            case SSL_ERROR_WANT_WRITE:
+                return wait(POLLOUT, until);
+            default:
+                return away("the connection broke");
+        }
+    }
+
+    result<void> write(std::string_view bytes, deadline until) {
+        while (!bytes.empty()) {
+            ssize_t n = 0;
+            if (tls) {
+                ERR_clear_error();
+                std::size_t written = 0;
+                const int ok = SSL_write_ex(tls.get(), bytes.data(), bytes.size(), &written);
+                if (ok != 1) {
+                    if (auto more = tls_wait(ok, until); !more) return more;
+                    continue;
+                }
+                n = static_cast<ssize_t>(written);
+            } else {
+                n = ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+                if (n < 0 && errno == EINTR) continue;
+                if (n < 0 && errno == EAGAIN) {
+                    if (auto ready = wait(POLLOUT, until); !ready) return ready;
+                    continue;
+                }
+                if (n < 0) return away(errno_text(errno));
+            }
+            bytes.remove_prefix(static_cast<std::size_t>(n));
+        }
+        return {};
+    }
+
+    // Reads what is there into the parser; waits for it if `until` allows.
+    result<void> fill(deadline until) {
+        std::array<char, 65536> buffer;
+        for (;;) {
+            ssize_t n = 0;
+            if (tls) {
+                ERR_clear_error();
+                std::size_t got = 0;
+                const int ok = SSL_read_ex(tls.get(), buffer.data(), buffer.size(), &got);
+                if (ok != 1) {
+                    if (auto more = tls_wait(ok, until); !more) return more;
+                    continue;
+                }
+                n = static_cast<ssize_t>(got);
+            } else {
+                n = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
+                if (n < 0 && errno == EINTR) continue;
+                if (n < 0 && errno == EAGAIN) {
+                    if (auto ready = wait(POLLIN, until); !ready) return ready;
+                    continue;
+                }
+                if (n < 0) return away(errno_text(errno));
+                if (n == 0) return away("the server closed the connection");
+            }
+            if (redisReaderFeed(reader.get(), buffer.data(), static_cast<std::size_t>(n)) !=
+                REDIS_OK)
+                return away("the answer is not Redis'");
+            return {};
+        }
+    }
+
+    // False: not whole yet.
+    result<bool> take(reply& out) {
+        void* raw = nullptr;
+        if (redisReaderGetReply(reader.get(), &raw) != REDIS_OK)
+            return away("the answer is not Redis'");
+        if (raw == nullptr) return false;
+        auto* const parsed = static_cast<redisReply*>(raw);
+        const bool sane =
+            parsed->type != REDIS_REPLY_ARRAY || parsed->elements <= max_reply_depth_items;
+        if (sane) out = converted(*parsed);
+        freeReplyObject(raw);
+        if (!sane) return away("the answer is too large");
+        return true;
+    }
+};
+
+connection::connection() : impl_(std::make_unique<impl>()) {}
+connection::~connection() = default;
+
+bool connection::is_open() const noexcept {
+    return static_cast<bool>(impl_->socket);
+}
+int connection::descriptor() const noexcept {
+    return impl_->socket.get();
+}
+
+void connection::close() noexcept {
+    impl_->tls.reset();
+    impl_->socket.reset();
+    impl_->reader.reset();
+}
+
+result<void> connection::open(const target& to, deadline until) {
+    close();
+    impl_->reader.reset(redisReaderCreate());
+    if (!impl_->reader) return away("out of memory");
+    auto up = impl_->dial(to, until);
+    if (up && to.tls) up = impl_->handshake(to, until);
+    if (!up) {
+        close();
+        return away("cannot connect to " + to.name() + ": " + up.error().context);
+    }
+    pipeline hello;
+    if (!to.password.empty()) {
+        if (to.user.empty())
+            hello.add({"AUTH", to.password.reveal()});
+        else
+            hello.add({"AUTH", to.user, to.password.reveal()});
+    }
+    if (!to.db.empty() && to.db != "0") hello.add({"SELECT", to.db});
+    const auto needed = hello.size();
+    if (!to.client_name.empty()) hello.add({"CLIENT", "SETNAME", to.client_name});
+    const auto answers = exchange(hello, until);
+    if (!answers) return answers.error();
+    for (std::size_t i = 0; i < needed; ++i)
+        if ((*answers)[i].is_error()) {
+            close();
+            return away(to.name() + " refused us: " + (*answers)[i].text);
+        }
+    return {};
+}
+
+result<std::vector<reply>> connection::exchange(const pipeline& commands, deadline until) {
+    std::vector<reply> out;
+    out.reserve(commands.size());
+    if (!is_open()) return away("not connected");
+    auto went = impl_->write(commands.bytes(), until);
+    while (went && out.size() < commands.size()) {
+        reply one;
+        const auto whole = impl_->take(one);
+        if (!whole)
+            went = whole.error();
+        else if (*whole)
+            out.push_back(std::move(one));
+        else
+            went = impl_->fill(until);
+    }
+    if (went) return out;
+    close();
+    return went.error();
+}
+
+bool connection::drain() {
+    if (!is_open()) return false;
+    const auto filled = impl_->fill(std::chrono::steady_clock::now());
+    if (!filled) {
+        close();
+        return false;
+    }
+    reply ignored;
+    for (;;) {
+        const auto whole = impl_->take(ignored);
+        if (!whole) close();
+        if (!whole || !*whole) return whole.has_value();
+    }
+}
+
+}  // namespace kw::store::redis

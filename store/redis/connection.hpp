@@ -1,0 +1,92 @@
+// One blocking connection to Redis with deadlines: TCP, TLS or a unix socket. hiredis formats
+// commands and parses replies; the sockets are ours.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/secret.hpp"
+#include "store/store.hpp"
+
+namespace kw::store::redis {
+
+using deadline = std::chrono::steady_clock::time_point;
+
+struct target {
+    std::string host = "127.0.0.1";
+    std::string port = "6379";
+    std::string socket;  // path; wins over host and port
+    std::string user;
+    secret password;
+    std::string db;
+    bool tls = false;
+    bool verify = true;
+    std::string ca_file;
+    std::string client_name;
+
+    // For logs and errors: no user, no password.
+    [[nodiscard]] std::string name() const;
+};
+
+// errc::invalid_argument, without echoing the URL.
+[[nodiscard]] result<target> parse_target(const redis_options& options);
+
+struct reply {
+    enum class kind : std::uint8_t { nil, status, error, integer, text, array };
+    kind is = kind::nil;
+    std::int64_t number = 0;
+    std::string text;  // also of a status and an error
+    std::vector<reply> items;
+
+    [[nodiscard]] bool is_error() const noexcept { return is == kind::error; }
+    // The number in an integer or a text, 0 for anything else.
+    [[nodiscard]] std::int64_t as_number() const noexcept;
+};
+
+// Commands that go out together.
+class pipeline {
+  public:
+    void add(std::span<const std::string_view> words);
+    void add(std::initializer_list<std::string_view> words) {
+        add(std::span(words.begin(), words.size()));
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+    [[nodiscard]] const std::string& bytes() const noexcept { return bytes_; }
+
+  private:
+    std::string bytes_;
+    std::size_t count_ = 0;
+};
+
+// One thread at a time. After any error it is closed.
+class connection {
+  public:
+    connection();
+    ~connection();
+    connection(const connection&) = delete;
+    connection& operator=(const connection&) = delete;
+
+    // Connects, AUTH, SELECT, CLIENT SETNAME.
+    [[nodiscard]] result<void> open(const target& to, deadline until);
+    void close() noexcept;
+    [[nodiscard]] bool is_open() const noexcept;
+    [[nodiscard]] int descriptor() const noexcept;
+
+    // One reply for each command, errors of the server among them. errc::store_unavailable.
+    [[nodiscard]] result<std::vector<reply>> exchange(const pipeline& commands, deadline until);
+    // Throws away what the server sent unasked (messages of a subscription); false: it is gone.
+    [[nodiscard]] bool drain();
+
+  private:
+    struct impl;
+    std::unique_ptr<impl> impl_;
+};
+
+}  // namespace kw::store::redis

@@ -1,0 +1,262 @@
+// Records, the change feed, state and the looks at Redis' own settings.
+#include "store/redis/redis_store.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "store/paging.hpp"
+
+namespace kw::store {
+namespace redis {
+namespace {
+
+error strange(const reply& r) {
+    return error(errc::internal, "Redis: " + (r.is_error() ? r.text : "an unexpected answer"),
+                 error_source::store);
+}
+
+// "revision json"
+bool read_record(std::string_view stored, record& r) {
+    const auto* const end = stored.data() + stored.size();
+    const auto [at, ec] = std::from_chars(stored.data(), end, r.revision);
+    if (ec != std::errc() || at == end) return false;
+    r.json.assign(at + 1, end);
+    return true;
+}
+
+}  // namespace
+
+redis_store::redis_store(target to, const redis_options& options, const clock_source& clock)
+    : to_(std::move(to)),
+      options_(options),
+      clock_(clock),
+      board_(clock, to_.name()),
+      control_(to_, options_, board_),
+      ledger_(to_, options_, board_),
+      feed_(to_, options_, board_),
+      interrupt_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+std::string redis_store::global(std::string_view name, std::string_view rest) const {
+    return options_.prefix + "{m}:" + std::string(name) + std::string(rest);
+}
+
+std::string redis_store::sharded(std::size_t shard, std::string_view rest) const {
+    return options_.prefix + "{" + std::to_string(shard) + "}:" + std::string(rest);
+}
+
+result<std::uint64_t> redis_store::write_record(std::string_view kind, std::string_view id,
+                                                std::uint64_t expected, std::string_view json,
+                                                bool erase, std::uint64_t* current) {
+    const std::array keys{global("rec:", kind), global("ids:", kind), global("rev"),
+                          global("feed")};
+    const std::array arguments{std::string(id),
+                               std::to_string(expected),
+                               std::string(json),
+                               std::string(erase ? "1" : "0"),
+                               std::string(kind) + ":" + std::string(id),
+                               global("feed")};
+    pipeline ask;
+    control_.add_script(ask, script::change_record, keys, arguments);
+    const auto answers = control_.call(ask);
+    if (!answers) return answers.error();
+    const auto& a = answers->front();
+    if (a.items.size() != 2) return strange(a);
+    const auto revision = static_cast<std::uint64_t>(a.items[1].as_number());
+    if (a.items[0].text == "ok") return revision;
+    if (current != nullptr) *current = revision;
+    if (a.items[0].text == "missing") return not_found(kind, id);
+    return conflict(kind, id);
+}
+
+result<std::uint64_t> redis_store::put(const record& r, std::uint64_t* current) {
+    return write_record(r.kind, r.id, r.revision, r.json, false, current);
+}
+
+result<void> redis_store::erase(std::string_view kind, std::string_view id,
+                                std::uint64_t revision) {
+    const auto done = write_record(kind, id, revision, "", true, nullptr);
+    if (!done) return done.error();
+    return {};
+}
+
+result<record> redis_store::get(std::string_view kind, std::string_view id) {
+    pipeline ask;
+    ask.add({"HGET", global("rec:", kind), id});
+    const auto answers = control_.call(ask);
+    if (!answers) return answers.error();
+    const auto& a = answers->front();
+    if (a.is_error()) return strange(a);
+    record r{std::string(kind), std::string(id), 0, {}};
+    if (!read_record(a.text, r)) return not_found(kind, id);
+    return r;
+}
+
+result<page<record>> redis_store::list(std::string_view kind, const page_request& at) {
+    const auto limit = clamped(at.limit);
+    pipeline ids;
+    ids.add({"ZRANGEBYLEX", global("ids:", kind), at.cursor.empty() ? "-" : "(" + at.cursor, "+",
+             "LIMIT", "0", std::to_string(limit + 1)});
+    const auto found = control_.call(ids);
+    if (!found) return found.error();
+    const auto& names = found->front();
+    if (names.is_error()) return strange(names);
+    page<record> out;
+    if (names.items.empty()) return out;
+    const auto key = global("rec:", kind);
+    std::vector<std::string_view> words{"HMGET", key};
+    const auto count = std::min(names.items.size(), limit);
+    for (std::size_t i = 0; i < count; ++i)
+        words.push_back(names.items[i].text);
+    pipeline bodies;
+    bodies.add(words);
+    const auto answers = control_.call(bodies);
+    if (!answers) return answers.error();
+    const auto& texts = answers->front().items;
+    for (std::size_t i = 0; i < count && i < texts.size(); ++i) {
+        record r{std::string(kind), names.items[i].text, 0, {}};
+        if (read_record(texts[i].text, r)) out.items.push_back(std::move(r));
+    }
+    if (names.items.size() > limit) out.next = names.items[limit - 1].text;
+    return out;
+}
+
+result<changes> redis_store::changes_since(std::uint64_t revision, std::size_t limit) {
+    changes out;
+    const bool replaced = control_.take_replaced();
+    const bool from_start = revision == 0 || replaced;
+    for (auto since = from_start ? 0 : revision;;) {
+        pipeline ask;
+        // The counter first: what comes between the two is seen again next time.
+        ask.add({"GET", global("rev")});
+        ask.add({"ZRANGEBYSCORE", global("feed"), "(" + std::to_string(since), "+inf", "WITHSCORES",
+                 "LIMIT", "0", std::to_string(limit + 1)});
+        const auto answers = control_.call(ask);
+        if (!answers) return answers.error();
+        if ((*answers)[1].is_error()) return strange((*answers)[1]);
+        out.revision = static_cast<std::uint64_t>((*answers)[0].as_number());
+        if (out.revision < since) {  // it fell back: all is read anew
+            since = 0;
+            continue;
+        }
+        out.reset = from_start || since != revision;
+        const auto& entries = (*answers)[1].items;
+        const auto count = std::min(entries.size() / 2, limit);
+        pipeline bodies;
+        for (std::size_t i = 0; i < count; ++i) {
+            std::string_view member = entries[2 * i].text;
+            const auto colon = member.find(':');
+            auto& c = out.items.emplace_back();
+            c.after.kind = std::string(member.substr(0, colon));
+            c.after.id = std::string(member.substr(colon + 1));
+            bodies.add({"HGET", global("rec:", c.after.kind), c.after.id});
+        }
+        if (count == 0) return out;
+        const auto texts = control_.call(bodies);
+        if (!texts) return texts.error();
+        for (std::size_t i = 0; i < count; ++i) {
+            auto& c = out.items[i];
+            c.erased = !read_record((*texts)[i].text, c.after);
+            if (c.erased)
+                c.after.revision = static_cast<std::uint64_t>(entries[2 * i + 1].as_number());
+        }
+        out.more = entries.size() / 2 > limit;
+        if (out.more) out.revision = static_cast<std::uint64_t>(entries[2 * limit - 1].as_number());
+        if (out.reset) std::erase_if(out.items, [](const change& c) { return c.erased; });
+        return out;
+    }
+}
+
+result<bool> redis_store::wait_change(std::uint64_t revision, std::chrono::milliseconds timeout) {
+    using namespace std::chrono_literals;
+    const auto until = std::chrono::steady_clock::now() + timeout;
+    for (;;) {
+        // Subscribed before the counter is asked, so that nothing falls between. Without a
+        // subscription (down, or the ACL forbids it) the counter alone tells.
+        const int messages = feed_.subscribe(global("feed"));
+        pipeline ask;
+        ask.add({"GET", global("rev")});
+        const auto answers = control_.call(ask);
+        if (!answers && std::chrono::steady_clock::now() >= until) return answers.error();
+        if (answers && static_cast<std::uint64_t>(answers->front().as_number()) != revision)
+            return true;
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+        if (left <= 0ms) return false;
+        std::array<pollfd, 2> waits{{{interrupt_.get(), POLLIN, 0}, {messages, POLLIN, 0}}};
+        ::poll(waits.data(), waits.size(), static_cast<int>(std::min(left, 500ms).count()));
+        eventfd_t ignored = 0;
+        if (waits[0].revents != 0 && ::eventfd_read(interrupt_.get(), &ignored) == 0) return false;
+        if (waits[1].revents != 0) feed_.drain();
+    }
+}
+
+void redis_store::interrupt_wait() noexcept {
+    ::eventfd_write(interrupt_.get(), 1);
+}
+
+result<void> redis_store::save_state(std::string_view name, std::string_view json) {
+    pipeline ask;
+    ask.add({"SET", global("state:", name), json});
+    const auto answers = control_.call(ask);
+    if (!answers) return answers.error();
+    if (answers->front().is_error()) return strange(answers->front());
+    return {};
+}
+
+result<std::string> redis_store::load_state(std::string_view name) {
+    pipeline ask;
+    ask.add({"GET", global("state:", name)});
+    const auto answers = control_.call(ask);
+    if (!answers) return answers.error();
+    const auto& a = answers->front();
+    if (a.is_error()) return strange(a);
+    if (a.is == reply::kind::nil) return not_found("state", name);
+    return a.text;
+}
+
+result<std::vector<std::string>> redis_store::preflight() {
+    pipeline ask;
+    ask.add({"INFO", "memory"});
+    ask.add({"INFO", "persistence"});
+    ask.add({"CONFIG", "GET", "save"});
+    const auto answers = control_.call(ask);
+    if (!answers) return answers.error();
+    std::vector<std::string> out;
+    const auto& memory = (*answers)[0].text;
+    if (memory.find("maxmemory_policy:") != std::string::npos &&
+        memory.find("maxmemory_policy:noeviction") == std::string::npos)
+        out.emplace_back(
+            "Redis may evict keys: set maxmemory-policy to noeviction, or usage will be lost");
+    const bool append_only = (*answers)[1].text.find("aof_enabled:1") != std::string::npos;
+    const auto& save = (*answers)[2].items;  // empty where CONFIG is not allowed
+    if (!append_only && save.size() == 2 && save[1].text.empty())
+        out.emplace_back("Redis keeps nothing on disk: set appendonly to yes");
+    else if (!append_only)
+        out.emplace_back(
+            "Redis' append-only file is off: a crash of Redis loses what changed since its last "
+            "snapshot");
+    return out;
+}
+
+result<void> redis_store::ping() {
+    pipeline ask;
+    ask.add({"PING"});
+    const auto answers = control_.call(ask);
+    if (!answers) return answers.error();
+    return {};
+}
+
+}  // namespace redis
+
+result<std::unique_ptr<store>> open_redis(const redis_options& options, const clock_source& clock) {
+    auto to = redis::parse_target(options);
+    if (!to) return to.error();
+    return std::unique_ptr<store>(
+        std::make_unique<redis::redis_store>(std::move(*to), options, clock));
+}
+
+}  // namespace kw::store
