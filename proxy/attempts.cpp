@@ -1,0 +1,574 @@
+// The tries of an exchange: pick a key, send, look at the answer, and pass it on or try elsewhere.
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "auth/credential.hpp"
+#include "pool/health.hpp"
+#include "proxy/exchange.hpp"
+#include "proxy/message_heads.hpp"
+#include "proxy/worker.hpp"
+#include "usage/estimate.hpp"
+
+namespace kw::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using pool::transport_failure;
+
+constexpr std::size_t max_error_body = 64 * 1024;
+constexpr auto error_body_time = 5s;
+
+bool is_reasoning_model(std::string_view model) noexcept {
+    return model.starts_with("o1") || model.starts_with("o3") || model.starts_with("o4") ||
+           model.starts_with("gpt-5") || model.find("reason") != std::string_view::npos ||
+           model.find("think") != std::string_view::npos;
+}
+
+std::string describe(transport_failure f, std::string_view group, const std::string& detail) {
+    std::string text = "The upstream of group '" + std::string(group) + "' ";
+    switch (f) {
+        case transport_failure::dns:
+            text += "could not be found by name";
+            break;
+        case transport_failure::connect:
+            text += "refused the connection";
+            break;
+        case transport_failure::connect_timeout:
+            text += "could not be reached in time";
+            break;
+        case transport_failure::tls:
+            text += "failed the TLS handshake";
+            break;
+        case transport_failure::tls_timeout:
+            text += "did not finish the TLS handshake";
+            break;
+        case transport_failure::egress_proxy:
+            text += "could not be reached by its proxy";
+            break;
+        case transport_failure::stale_connection:
+        case transport_failure::reset:
+            text += "closed the connection without an answer";
+            break;
+        case transport_failure::first_byte_timeout:
+            text += "did not begin to answer in time";
+            break;
+        case transport_failure::first_token_timeout:
+            text += "sent no first token in time";
+            break;
+        case transport_failure::idle_timeout:
+            text += "stopped in the middle";
+            break;
+        case transport_failure::total_timeout:
+            text += "took longer than the total limit";
+            break;
+        case transport_failure::malformed:
+            text += "sent an answer that is not valid HTTP";
+            break;
+        case transport_failure::stream_cut:
+        case transport_failure::none:
+            text += "broke off its answer";
+            break;
+    }
+    if (!detail.empty()) text += " (" + detail + ")";
+    return text + ".";
+}
+
+}  // namespace
+
+pool::pick_request exchange::pick_request_now() const {
+    const std::int64_t estimate =
+        usage::estimate_tokens(record_.bytes_in) + std::max<std::int64_t>(fields_.max_tokens, 0);
+    pool::pick_request r;
+    r.model = route_.model;
+    r.only_group = route_.group;
+    if (access_) {
+        r.bound_group = access_->group;
+        r.bound_key = access_->upstream_key;
+    }
+    r.tried = {tried_.data(), tried_.size()};
+    r.estimated_tokens = endpoint_.billable
+                             ? static_cast<std::int32_t>(std::min<std::int64_t>(estimate, 1 << 30))
+                             : 0;
+    r.now = w_.mono();
+    r.strict = snap_.settings->pool.multi_tier == config::tier_policy::strict;
+    return r;
+}
+
+bool exchange::switch_route(pool::fallback_cause cause) {
+    if (!alias_ || body_started_) return false;
+    const pool::model_route* next = snap_.aliases->next(alias_->name, cause, fallbacks_used_);
+    if (!next) return false;
+    route_ = *next;
+    ++fallbacks_used_;
+    tries_on_model_ = 0;
+    tried_.clear();
+    return true;
+}
+
+net::task<bool> exchange::serve() {
+    const auto& pool_settings = snap_.settings->pool;
+    for (;;) {
+        auto picked = w_.selector().pick(*snap_.pool, pick_request_now());
+        if (picked) {
+            const step s = co_await attempt(*picked);
+            if (s == step::again) continue;
+            co_return s == step::done;
+        }
+        const pool::refusal refusal = picked.error();
+        // A key that is back in a moment is better than an error.
+        const auto pause = refusal.retry_after + 1ms;
+        if (refusal.code == errc::upstream_keys_rate_limited && refusal.retry_after > 0ns &&
+            pool_settings.retry && waited_ + pause <= pool_settings.retry_wait_max) {
+            waited_ += pause;
+            const auto got = co_await client_.wait.wait(
+                net::hangup_a, w_.mono() + std::chrono::duration_cast<mono_time::duration>(pause));
+            if (!(got & net::hangup_a)) continue;
+            co_return co_await refuse(error(errc::client_closed));
+        }
+        if (switch_route(pool::fallback_cause::unavailable)) continue;
+        co_return co_await answer_refusal(refusal);
+    }
+}
+
+net::task<bool> exchange::answer_refusal(const pool::refusal& r) {
+    error e(r.code, {}, error_source::upstream);
+    error_details details;
+    details.already_retried = record_.attempts > 1;
+    if (r.retry_after > 0ns)
+        details.retry_after = std::chrono::ceil<std::chrono::milliseconds>(r.retry_after);
+    switch (r.code) {
+        case errc::model_not_served:
+            e.context = "No group of upstream keys serves the model '" + route_.model +
+                        "'; the operator can add it to a group's or a key's models.";
+            details.param = "model";
+            break;
+        case errc::upstream_keys_rate_limited:
+            e.context = "Every upstream key that could serve this request is rate-limited.";
+            break;
+        case errc::bound_key_unavailable:
+            e.context = "The upstream key that this access key is bound to is not available.";
+            break;
+        default:
+            e.context =
+                "No upstream key is available for this request now; keys may be cooling "
+                "down, banned or disabled.";
+            break;
+    }
+    co_return co_await refuse(std::move(e), details);
+}
+
+bool exchange::holds_first_token() const noexcept {
+    if (!alias_ || !record_.stream || body_started_) return false;
+    if (!snap_.aliases->next(alias_->name, pool::fallback_cause::first_token, fallbacks_used_))
+        return false;
+    return alias_->first_token_limit.has_value() || !is_reasoning_model(route_.model);
+}
+
+// The changes that this try's body needs: another model's name, and the usage of a stream.
+void exchange::plan_edits(const pool::group& group) {
+    edits_ = {};
+    hide_usage_ = false;
+    if (multipart_.model != route_.model && !multipart_.model.empty()) {
+        if (auto edit = usage::plan_model(multipart_, route_.model)) edits_.add(std::move(*edit));
+    }
+    if (!json_read_) return;
+    std::optional<usage::splice> model = usage::plan_model(fields_, route_.model);
+    if (fields_.model.empty()) model.reset();
+    std::optional<usage::splice> options;
+    if (endpoint_.chat_stream && fields_.stream && group.include_usage &&
+        snap_.settings->usage.include_usage)
+        options = usage::plan_include_usage(fields_);
+    hide_usage_ = options.has_value();
+    if (model && options && options->offset < model->offset) std::swap(model, options);
+    if (model) edits_.add(std::move(*model));
+    if (options) edits_.add(std::move(*options));
+}
+
+net::task<exchange::step> exchange::attempt(pool::picked& picked) {
+    const upstream_target* target = snap_.targets->find(picked.key);
+    if (!target) {
+        tried_.push_back(picked.slot);
+        co_return tried_.size() < tried_.capacity() ? step::again : step::close;
+    }
+    note_key(picked);
+    plan_edits(*picked.of);
+    book_start(picked);
+
+    const mono_time from = w_.mono();
+    const auto outcome = co_await dispatch(picked);
+    upstream_time_ += w_.mono() - from;
+
+    switch (outcome) {
+        case upstream_call::outcome::ok:
+            break;
+        case upstream_call::outcome::client_gone:
+            may_be_billed_ = call_.sent_any();
+            call_.drop();
+            record_.status = 499;
+            finish(store::exchange_end::client_closed, errc::client_closed);
+            co_return step::close;
+        case upstream_call::outcome::client_error:
+            call_.drop();
+            co_await refuse(error(call_.client_fault(), "The request's body could not be read.",
+                                  error_source::downstream));
+            co_return step::close;
+        case upstream_call::outcome::failed: {
+            pool::upstream_result r;
+            r.transport = call_.failure();
+            may_be_billed_ = r.transport == transport_failure::first_byte_timeout ||
+                             r.transport == transport_failure::first_token_timeout;
+            co_return co_await after_failure(picked, r);
+        }
+    }
+
+    const auto hints = read_hints();
+    w_.shared().health.observe_limits(picked.slot, hints, w_.mono(), w_.wall());
+    if (call_.head().status() >= 400) co_return co_await take_error_answer(picked);
+    w_.shared().health.on_success(picked.slot, w_.mono(), w_.wall());
+    co_return co_await relay_answer(picked, false);
+}
+
+net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked) {
+    const upstream_target& target = *snap_.targets->find(picked.key);
+    using outcome = upstream_call::outcome;
+    dispatched_ = w_.mono();
+    const auto opened = co_await call_.open(target, fresh_connection_);
+    if (opened != outcome::ok) co_return opened;
+    (call_.reused() ? w_.metrics().upstream_connections_reused
+                    : w_.metrics().upstream_connections_new)
+        .add();
+
+    target_.clear();
+    if (endpoint_.model_in == usage::model_place::path && route_.model != record_.model_asked)
+        target_ = usage::replace_model_in_path(head_.path(), route_.model);
+    else
+        target_ = head_.path();
+    const std::size_t path_size = target_.size();
+    if (!head_.query().empty()) {
+        target_ += '?';
+        auth::append_query_without_key(target_, head_.query());
+        if (target_.size() == path_size + 1) target_.pop_back();
+    }
+
+    net::framing framing = head_.body();
+    std::uint64_t length = head_.body_length();
+    if (!streaming_body_ && framing != net::framing::none) {
+        framing = net::framing::length;
+        length = edits_.size_after(body_.text().size());
+    }
+    upstream_head_.clear();
+    append_upstream_head(upstream_head_, {.from = head_,
+                                          .dialect = *target.dialect,
+                                          .base_path = target.base_path,
+                                          .authority = target.authority,
+                                          .target = target_,
+                                          .key = picked.key->value,
+                                          .framing = framing,
+                                          .length = length,
+                                          .identity_encoding = hide_usage_,
+                                          .keep_account_headers =
+                                              snap_.settings->upstream.keep_organization_headers});
+
+    const mono_time limit =
+        dispatched_ + std::chrono::duration_cast<mono_time::duration>(target.limits.first_byte);
+    outcome sent{};
+    if (streaming_body_) {
+        body_started_ = true;
+        sent = co_await call_.send_streaming(upstream_head_, body_framer_);
+        record_.bytes_in = static_cast<std::int64_t>(body_framer_.payload_bytes());
+    } else {
+        boost::container::static_vector<std::string_view, 8> pieces;
+        pieces.push_back(upstream_head_);
+        edits_.for_each_piece(body_.text(), [&](std::string_view p) { pieces.push_back(p); });
+        sent = co_await call_.send({pieces.data(), pieces.size()}, limit);
+    }
+    if (sent != outcome::ok) co_return sent;
+
+    mono_time deadline =
+        w_.mono() + std::chrono::duration_cast<mono_time::duration>(target.limits.first_byte);
+    co_return co_await call_.read_head(head_.method_kind() == net::method_id::head, deadline);
+}
+
+pool::limit_hints exchange::read_hints() const {
+    pool::limit_hints hints;
+    std::array<char, 64> lower{};
+    for (const auto& h : call_.head()) {
+        if (h.id != net::header_id::other && h.id != net::header_id::retry_after &&
+            h.id != net::header_id::retry_after_ms && h.id != net::header_id::x_should_retry)
+            continue;
+        const char first = static_cast<char>(h.name[0] | 0x20);
+        if ((first != 'x' && first != 'a' && first != 'r') || h.name.size() > lower.size())
+            continue;
+        std::ranges::transform(h.name, lower.begin(), [](char c) {
+            return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+        });
+        pool::read_limit_header(hints, {lower.data(), h.name.size()}, h.value, w_.wall());
+    }
+    return hints;
+}
+
+// An answer of 400 or more: read enough of it to know whose fault it is.
+net::task<exchange::step> exchange::take_error_answer(pool::picked& picked) {
+    const bool whole =
+        co_await call_.read_small_body(error_body_, max_error_body, w_.mono() + error_body_time);
+    std::string plain;
+    usage::decoder decoder;
+    decoder.start(usage::parse_encoding(call_.head().content_encoding()));
+    decoder.feed(error_body_, [&](std::string_view piece) {
+        if (plain.size() < max_error_body) plain += piece;
+    });
+    const pool::error_details details = pool::read_error_body(plain);
+    pool::upstream_result r;
+    r.status = static_cast<std::uint16_t>(call_.head().status());
+    r.code = details.code;
+    r.type = details.type;
+    r.message = details.message;
+    r.hints = read_hints();
+
+    const pool::verdict v = pool::classify(r, picked.of->fault_rules, snap_.policy);
+    if (v.success || v.fault == pool::fault_class::none || (!v.retry && !v.fallback)) {
+        if (picked.of->automatic) w_.shared().health.apply(picked.slot, v, w_.mono(), w_.wall());
+        co_return co_await relay_answer(picked, true);
+    }
+    record_.error_code = details.code;
+    const bool reusable = whole && call_.head().keep_alive() && call_.sent_all();
+    const step s = co_await after_failure(picked, r);
+    // Another try drops or reuses the connection when it opens its own.
+    if (s == step::again && reusable) call_.keep();
+    co_return s;
+}
+
+// Judges a failed try and does what the policy says.
+net::task<exchange::step> exchange::after_failure(pool::picked& picked, pool::upstream_result r) {
+    const pool::verdict v = pool::classify(r, picked.of->fault_rules, snap_.policy);
+    if (picked.of->automatic) w_.shared().health.apply(picked.slot, v, w_.mono(), w_.wall());
+    w_.metrics().count_attempt_failed(r.status ? std::string_view("status")
+                                               : pool::to_string(r.transport));
+    log::event(log::level::debug, "attempt.failed",
+               {{"request_id", record_.id},
+                {"key", key_alias_},
+                {"status", r.status},
+                {"failure", pool::to_string(r.transport)},
+                {"detail", call_.detail()}});
+
+    const auto cause = pool::cause_of(r, v);
+    auto others = pick_request_now();
+    boost::container::static_vector<pool::slot_id, 16> excluded = tried_;
+    if (excluded.size() < excluded.capacity()) excluded.push_back(picked.slot);
+    others.tried = {excluded.data(), excluded.size()};
+    auto same = pick_request_now();
+    same.bound_key = picked.key->id;
+
+    const auto& settings = snap_.settings->pool;
+    pool::exchange_state x;
+    x.tries_on_model = tries_on_model_;
+    x.tries_in_all = record_.attempts;
+    x.body_replayable = !body_started_;
+    x.other_key_available = w_.selector().can_pick(*snap_.pool, others);
+    x.fallback_available = cause && alias_ && alias_->allows(*cause) &&
+                           snap_.aliases->next(alias_->name, *cause, fallbacks_used_) != nullptr;
+    const auto* target = snap_.targets->find(picked.key);
+    x.time_left = target->limits.total - (w_.mono() - started_);
+    x.same_key_usable = true;
+    pool::retry_settings rules;
+    rules.enabled = settings.retry && picked.of->retry;
+    rules.retries_per_model = static_cast<std::uint16_t>(settings.retry_max);
+    rules.tries_in_all = static_cast<std::uint16_t>(settings.retry_total);
+    rules.longest_wait = settings.retry_wait_max;
+
+    const pool::retry_decision decision = pool::would_retry(x, r, v, rules);
+    if (may_be_billed_) book_abandoned();
+    fresh_connection_ = false;
+    use_ = {};
+    switch (decision.step) {
+        case pool::retry_step::fresh_connection:
+            fresh_connection_ = true;
+            --record_.attempts;
+            --tries_on_model_;
+            co_return step::again;
+        case pool::retry_step::other_key:
+            tried_.push_back(picked.slot);
+            co_return tried_.size() < tried_.capacity() ? step::again : co_await end_failed(r);
+        case pool::retry_step::same_key_after: {
+            if (decision.wait == 0ns) co_return step::again;
+            const auto got = co_await client_.wait.wait(
+                net::hangup_a,
+                w_.mono() + std::chrono::duration_cast<mono_time::duration>(decision.wait));
+            if (!(got & net::hangup_a)) co_return step::again;
+            co_await refuse(error(errc::client_closed));
+            co_return step::close;
+        }
+        case pool::retry_step::fallback_model:
+            if (cause && switch_route(*cause)) co_return step::again;
+            break;
+        case pool::retry_step::give_up:
+            break;
+    }
+    // The upstream's own answer is better than one of ours.
+    if (r.status != 0) co_return co_await relay_answer(picked, true);
+    co_return co_await end_failed(r);
+}
+
+net::task<exchange::step> exchange::end_failed(const pool::upstream_result& r) {
+    const errc code =
+        r.transport == transport_failure::none ? errc::no_upstream_key : pool::to_errc(r.transport);
+    error e(code, describe(r.transport, record_.group_id, call_.detail()), error_source::upstream);
+    call_.drop();
+    const bool keep = co_await refuse(std::move(e), {.already_retried = record_.attempts > 1});
+    co_return keep ? step::done : step::close;
+}
+
+std::string exchange::own_header_lines(bool whole, bool last_try) const {
+    const auto& on = snap_.settings->headers;
+    std::string lines;
+    const auto add = [&](std::string_view name, std::string_view value) {
+        lines.append(name).append(": ").append(value).append("\r\n");
+    };
+    if (on.request_id) add("x-keywheel-request-id", record_.id);
+    if (on.key) add("x-keywheel-key", key_alias_);
+    if (on.attempts) {
+        lines += "x-keywheel-attempts: ";
+        append_number(lines, record_.attempts);
+        lines += "\r\n";
+    }
+    if (on.overhead) {
+        const auto ours = (w_.mono() - body_done_) - upstream_time_ - waited_;
+        const auto us = std::chrono::duration_cast<std::chrono::microseconds>(ours).count();
+        lines += "x-keywheel-overhead-us: ";
+        append_number(lines, static_cast<std::uint64_t>(std::max<std::int64_t>(us, 0)));
+        lines += "\r\n";
+    }
+    if (on.cost && whole && record_.cost)
+        add("x-keywheel-cost", format_dollars(record_.rated_cost.value_or(*record_.cost)));
+    if (on.model && alias_) add("x-keywheel-model", route_.model);
+    if (last_try && record_.attempts > 1) add("x-should-retry", "false");
+    return lines;
+}
+
+// When the whole answer came with its head, its usage is known before anything leaves.
+bool exchange::scan_whole_answer() {
+    const net::http_head& head = call_.head();
+    const std::string_view early = call_.early_body();
+    if (head.body() == net::framing::length ? early.size() < head.body_length()
+                                            : !early.ends_with(net::last_chunk))
+        return false;
+    net::body_framer framer(head.body(), head.body_length(), net::trailer_rule::skip);
+    framer.consume(early, [this](std::string_view piece) { scanner_.feed(piece); });
+    if (!framer.complete()) {
+        scanner_.configure(head.content_type(), head.content_encoding());
+        return false;
+    }
+    scanner_.finish(true);
+    settle_usage();
+    return true;
+}
+
+net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool error_answer) {
+    const net::http_head& head = call_.head();
+    const upstream_target& target = *snap_.targets->find(picked.key);
+    const auto& settings = *snap_.settings;
+    const bool event_stream = head.is_event_stream();
+    record_.status = static_cast<std::uint16_t>(head.status());
+    may_be_billed_ = !error_answer;
+    count_answer_ = !error_answer && head.status() < 300 && endpoint_.billable;
+
+    bool whole = false;
+    if (count_answer_) {
+        scanner_.configure(head.content_type(), head.content_encoding());
+        if (!event_stream && head.body() != net::framing::until_close) whole = scan_whole_answer();
+    }
+
+    relay_plan plan;
+    plan.split_events =
+        event_stream && (head.content_encoding().empty() || head.content_encoding() == "identity");
+    const bool http11 = head_.minor_version() >= 1;
+    plan.client_framing = head.body();
+    if (head.body() != net::framing::none) {
+        if (plan.split_events || head.body() == net::framing::until_close)
+            plan.client_framing = http11 ? net::framing::chunked : net::framing::until_close;
+        else if (head.body() == net::framing::chunked && !http11)
+            plan.client_framing = net::framing::until_close;
+    }
+    plan.hide_usage = hide_usage_;
+    plan.expect_end_event = count_answer_;
+    const auto drain = picked.of->on_disconnect == pool::disconnect_policy::drain;
+    plan.drain = drain && count_answer_;
+    plan.drain_bytes = settings.disconnect.drain_bytes;
+    plan.drain_time = settings.disconnect.drain_timeout;
+    plan.idle_limit = target.limits.idle;
+    plan.send_limit = settings.server.send_timeout;
+    plan.total_deadline =
+        started_ + std::chrono::duration_cast<mono_time::duration>(target.limits.total);
+    plan.hold_first_token = plan.split_events && count_answer_ && holds_first_token();
+    if (plan.hold_first_token) {
+        plan.first_token_deadline =
+            dispatched_ + std::chrono::duration_cast<mono_time::duration>(
+                              alias_->first_token_limit.value_or(target.limits.first_token));
+    }
+    plan.dialect = endpoint_.dialect == usage::dialect::anthropic ? frame_dialect::anthropic
+                   : endpoint_.family == "responses"              ? frame_dialect::responses
+                                                                  : frame_dialect::chat;
+    plan.request_id = record_.id;
+
+    const bool keep = head_.keep_alive() && plan.client_framing != net::framing::until_close &&
+                      body_framer_.complete() && !w_.shared().draining.load();
+    const std::string own = own_header_lines(whole, error_answer);
+    std::string client_head;
+    client_head.reserve(head.raw().size() + own.size() + 128);
+    append_downstream_head(client_head, {.from = head,
+                                         .framing = plan.client_framing,
+                                         .length = head.body_length(),
+                                         .state_length = head.body() == net::framing::none &&
+                                                         head.content_length().has_value(),
+                                         .event_stream = event_stream,
+                                         .keep_alive = keep,
+                                         .drop_should_retry = error_answer && record_.attempts > 1,
+                                         .own_lines = own});
+    plan.head = client_head;
+
+    // Bytes are leaving: from here on there is no other try (unless the first token is held back).
+    const auto first_output = [this] { body_.release(); };
+    const auto before_last = [this, error_answer] {
+        finish(error_answer ? store::exchange_end::failed : store::exchange_end::completed,
+               errc::ok);
+    };
+    relay through(w_, client_, call_, count_answer_ && !whole ? &scanner_ : nullptr, plan,
+                  first_output, before_last);
+    const relay_end end = co_await through.run(
+        net::body_framer(head.body(), head.body_length(), net::trailer_rule::skip));
+    record_.bytes_out = static_cast<std::int64_t>(through.bytes_out());
+    first_content_ = through.first_content_at();
+
+    switch (end) {
+        case relay_end::completed:
+            finish(store::exchange_end::completed, errc::ok);
+            if (through.upstream_clean() && head.keep_alive() && call_.sent_all())
+                call_.keep();
+            else
+                call_.drop();
+            co_return keep ? step::done : step::close;
+        case relay_end::client_gone:
+            call_.drop();
+            finish(store::exchange_end::client_closed, errc::client_closed);
+            co_return step::close;
+        case relay_end::upstream_cut: {
+            pool::upstream_result r;
+            r.transport = through.failure();
+            const pool::verdict v = pool::classify(r, picked.of->fault_rules, snap_.policy);
+            if (picked.of->automatic)
+                w_.shared().health.apply(picked.slot, v, w_.mono(), w_.wall());
+            w_.metrics().count_attempt_failed(pool::to_string(r.transport));
+            call_.drop();
+            finish(store::exchange_end::upstream_cut, pool::to_errc(r.transport));
+            co_return step::close;
+        }
+        case relay_end::nothing_sent:
+            break;
+    }
+    pool::upstream_result r;
+    r.transport = through.failure();
+    co_return co_await after_failure(picked, r);
+}
+
+}  // namespace kw::proxy

@@ -1,0 +1,160 @@
+// The books of an exchange: the journal's start and end, usage, cost, metrics and the access log.
+#include "core/log.hpp"
+#include "proxy/exchange.hpp"
+#include "proxy/worker.hpp"
+#include "usage/estimate.hpp"
+
+namespace kw::proxy {
+namespace {
+
+std::int64_t micros(std::chrono::nanoseconds d) noexcept {
+    return std::chrono::duration_cast<std::chrono::microseconds>(d).count();
+}
+
+std::string_view end_name(store::exchange_end end) noexcept {
+    switch (end) {
+        case store::exchange_end::completed:
+            return "completed";
+        case store::exchange_end::client_closed:
+            return "client_closed";
+        case store::exchange_end::upstream_cut:
+            return "upstream_cut";
+        case store::exchange_end::refused:
+            return "refused";
+        case store::exchange_end::failed:
+            return "failed";
+    }
+    return "failed";
+}
+
+}  // namespace
+
+void exchange::note_key(const pool::picked& picked) {
+    use_ = std::move(const_cast<pool::picked&>(picked).use);
+    ++record_.attempts;
+    ++tries_on_model_;
+    may_be_billed_ = false;
+    record_.upstream_key_id = picked.key->id;
+    record_.group_id = picked.of->id;
+    record_.provider = picked.key->provider.empty() ? picked.of->provider : picked.key->provider;
+    record_.model_served = route_.model;
+    key_alias_ = picked.key->alias;
+    group_ppm_ = picked.of->multiplier_ppm;
+}
+
+void exchange::book_start(const pool::picked&) {
+    if (!endpoint_.billable) return;
+    store::exchange_start start;
+    start.id = record_.id;
+    start.access_key_id = record_.access_key_id;
+    start.upstream_key_id = record_.upstream_key_id;
+    start.group_id = record_.group_id;
+    start.provider = record_.provider;
+    start.endpoint = record_.endpoint;
+    start.model = route_.model;
+    start.started = record_.started;
+    start.input_tokens = usage::estimate_tokens(record_.bytes_in);
+    start.output_tokens = fields_.max_tokens;
+    start.stream = record_.stream;
+    usage::quantities q;
+    q.tokens.input = start.input_tokens;
+    q.tokens.output = start.output_tokens;
+    const auto charge =
+        snap_.prices->cost(record_.provider, route_.model, route_.model, q, fields_.service_tier,
+                           {group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000});
+    start.cost = charge.cost.value_or(-1);
+    start.rated_cost = charge.rated.value_or(-1);
+    // A journal that is full was looked at before; with `serve` the request goes on unjournalled.
+    (void)w_.journal().append_start(start);
+}
+
+// What the answer, as far as it was seen, has cost.
+void exchange::settle_usage() {
+    const usage::scan_result scan = scanner_.result();
+    const usage::settled booked =
+        usage::settle(scan, record_.bytes_in, count_answer_ || may_be_billed_, endpoint_.billable);
+    record_.tokens = booked.tokens;
+    record_.outcome = booked.outcome;
+    if (!scan.model.empty()) record_.model_served = scan.model;
+    if (!scan.service_tier.empty()) record_.service_tier = scan.service_tier;
+    usage::quantities q;
+    q.tokens = booked.tokens;
+    q.images = scan.images;
+    q.duration_ms = scan.duration_ms;
+    q.searches = scan.searches;
+    const auto charge = snap_.prices->cost(
+        record_.provider, record_.model_served, route_.model, q, record_.service_tier,
+        {group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000});
+    record_.cost = charge.cost;
+    record_.rated_cost = charge.rated;
+}
+
+// A try that was given up although the upstream may have generated for it: the operator's cost.
+void exchange::book_abandoned() {
+    may_be_billed_ = false;
+    if (!endpoint_.billable) return;
+    store::ledger_record lost = record_;
+    lost.id += '#' + std::to_string(record_.attempts);
+    lost.operator_cost = true;
+    lost.end = store::exchange_end::failed;
+    lost.outcome = store::usage_outcome::estimated;
+    lost.tokens = {};
+    lost.tokens.input = usage::estimate_tokens(record_.bytes_in);
+    usage::quantities q;
+    q.tokens = lost.tokens;
+    const auto charge =
+        snap_.prices->cost(lost.provider, route_.model, route_.model, q, fields_.service_tier);
+    lost.cost = charge.cost;
+    lost.rated_cost = charge.cost ? std::optional<nanodollars>(0) : std::nullopt;
+    lost.total_us = micros(w_.mono() - dispatched_);
+    (void)w_.journal().append_end(lost);
+}
+
+void exchange::finish(store::exchange_end end, errc code) {
+    if (finished_) return;
+    finished_ = true;
+    record_.end = end;
+    if (code != errc::ok) record_.error_code = to_string(code);
+    // Usage is booked once a try may have cost something; a whole answer has been settled already
+    // when its cost went into the head.
+    if (record_.outcome == store::usage_outcome::none && (count_answer_ || may_be_billed_) &&
+        end != store::exchange_end::refused && end != store::exchange_end::failed)
+        settle_usage();
+    use_.settle(record_.tokens.total());
+
+    const mono_time now = w_.mono();
+    record_.total_us = micros(now - started_);
+    if (upstream_time_.count() > 0) {
+        record_.first_byte_us = micros(dispatched_ - started_ + upstream_time_);
+        const auto ours = (body_done_ - started_) + upstream_time_ + waited_;
+        record_.overhead_us = end == store::exchange_end::completed && !record_.stream
+                                  ? std::max<std::int64_t>(micros((now - started_) - ours), 0)
+                                  : record_.overhead_us;
+    }
+    const bool known = access_ != nullptr || snap_.settings->auth.open;
+    if (known) (void)w_.journal().append_end(record_);
+
+    const std::int64_t first_token_us =
+        first_content_ == mono_time{} ? 0 : micros(first_content_ - started_);
+    w_.metrics().count(record_, key_alias_, first_token_us);
+    log::event(log::level::info, "request.done",
+               {{"request_id", record_.id},
+                {"endpoint", record_.endpoint},
+                {"client_id", record_.access_key_id},
+                {"model", record_.model_asked},
+                {"model_served", record_.model_served},
+                {"group", record_.group_id},
+                {"key", key_alias_},
+                {"attempts", record_.attempts},
+                {"status", record_.status},
+                {"end", end_name(end)},
+                {"error", record_.error_code},
+                {"input_tokens", record_.tokens.input},
+                {"output_tokens", record_.tokens.output},
+                {"ttfb_us", record_.first_byte_us},
+                {"total_us", record_.total_us},
+                {"bytes_in", record_.bytes_in},
+                {"bytes_out", record_.bytes_out}});
+}
+
+}  // namespace kw::proxy

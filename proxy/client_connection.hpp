@@ -1,0 +1,40 @@
+// A client's connection as the stages of an exchange share it: the stream, what one coroutine
+// waits on, and the bytes that were read but not yet used.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "net/address.hpp"
+#include "net/loop.hpp"
+#include "net/stream.hpp"
+
+namespace kw::proxy {
+
+struct client_connection {
+    explicit client_connection(std::unique_ptr<net::stream> s)
+        : stream(std::move(s)), wait(stream->owner()) {
+        stream->handle().attach(&wait, net::read_a, net::write_a, net::hangup_a);
+    }
+    ~client_connection() { stream->handle().attach(nullptr, 0, 0); }
+    client_connection(const client_connection&) = delete;
+    client_connection& operator=(const client_connection&) = delete;
+
+    [[nodiscard]] bool gone() const noexcept { return (wait.ready() & net::hangup_a) != 0; }
+    [[nodiscard]] std::string_view unread() const noexcept {
+        return std::string_view(in).substr(used);
+    }
+
+    std::unique_ptr<net::stream> stream;
+    net::waiter wait;
+    // Begins with the current request's head. Not touched while that request is served, since the
+    // parsed head points into it; `used` moves instead.
+    std::string in;
+    std::size_t used = 0;
+    // Bytes after the current request's body, read along with it: the next request's.
+    std::string next;
+    net::ip_address address;  // of the client, behind trusted proxies
+};
+
+}  // namespace kw::proxy

@@ -1,0 +1,136 @@
+// One client request under /v1 from its head to its ledger record: who, may they, which key, try
+// and try again, relay, book. The only place where auth, pool and usage meet.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <boost/container/static_vector.hpp>
+
+#include "auth/access_key.hpp"
+#include "net/body_framer.hpp"
+#include "net/http_head.hpp"
+#include "net/task.hpp"
+#include "pool/fault_policy.hpp"
+#include "pool/model_alias.hpp"
+#include "pool/retry_policy.hpp"
+#include "pool/selector.hpp"
+#include "proxy/client_connection.hpp"
+#include "proxy/error_response.hpp"
+#include "proxy/relay.hpp"
+#include "proxy/request_body.hpp"
+#include "proxy/upstream_call.hpp"
+#include "store/types.hpp"
+#include "usage/endpoint.hpp"
+#include "usage/request_fields.hpp"
+#include "usage/scanner.hpp"
+
+namespace kw::proxy {
+
+class worker;
+
+// Lives in the session's frame for one request; the loop's thread only. Whatever happens, its
+// destructor finds the record written and the key given back.
+class exchange {
+  public:
+    // head has been parsed out of client.in, client.used stands behind it.
+    exchange(worker& w, client_connection& client, const net::http_head& head);
+    exchange(const exchange&) = delete;
+    exchange& operator=(const exchange&) = delete;
+    ~exchange();
+
+    // True: the connection may carry the next request.
+    net::task<bool> run();
+
+    [[nodiscard]] const std::string& id() const noexcept { return record_.id; }
+
+  private:
+    // What a try came to.
+    enum class step : std::uint8_t { again, done, close };
+
+    // ---- before any upstream (exchange.cpp)
+    result<void> identify();
+    net::task<result<void>> take_body();
+    result<void> find_model();
+    result<void> check_model() const;
+    [[nodiscard]] bool body_is_kept() const noexcept;
+    net::task<bool> refuse(error e, error_details details = {});
+
+    // ---- tries (attempts.cpp)
+    net::task<bool> serve();
+    net::task<bool> answer_refusal(const pool::refusal& r);
+    net::task<step> attempt(pool::picked& picked);
+    net::task<upstream_call::outcome> dispatch(const pool::picked& picked);
+    net::task<step> after_failure(pool::picked& picked, pool::upstream_result r);
+    net::task<step> take_error_answer(pool::picked& picked);
+    net::task<step> relay_answer(pool::picked& picked, bool error_answer);
+    net::task<step> end_failed(const pool::upstream_result& r);
+    bool scan_whole_answer();
+    void plan_edits(const pool::group& group);
+    [[nodiscard]] pool::limit_hints read_hints() const;
+    [[nodiscard]] std::string own_header_lines(bool whole, bool last_try) const;
+    [[nodiscard]] bool holds_first_token() const noexcept;
+    bool switch_route(pool::fallback_cause cause);
+    [[nodiscard]] pool::pick_request pick_request_now() const;
+
+    // ---- books (booking.cpp)
+    void note_key(const pool::picked& picked);
+    void book_start(const pool::picked& picked);
+    void settle_usage();
+    void finish(store::exchange_end end, errc code);
+    void book_abandoned();
+
+    worker& w_;
+    client_connection& client_;
+    const net::http_head& head_;
+    std::shared_ptr<const std::shared_ptr<const snapshot>> held_;
+    const snapshot& snap_;
+
+    mono_time started_;
+    mono_time body_done_;
+    std::chrono::nanoseconds upstream_time_{};  // waiting for connection, answer's head
+    store::ledger_record record_;
+    std::string key_alias_;
+    std::int64_t group_ppm_ = 1'000'000;
+    usage::endpoint endpoint_;
+    error_shape shape_ = error_shape::openai;
+    const auth::access_key* access_ = nullptr;
+
+    kept_body body_;
+    net::body_framer body_framer_;
+    bool streaming_body_ = false;  // passed through unkept
+    bool body_started_ = false;    // …and some of it is gone: no second try
+    usage::request_fields fields_;
+    usage::multipart_fields multipart_;
+    bool json_read_ = false;
+
+    const pool::model_alias* alias_ = nullptr;
+    pool::model_route route_;
+    std::size_t fallbacks_used_ = 0;
+    boost::container::static_vector<pool::slot_id, 16> tried_;
+    std::uint16_t tries_on_model_ = 0;
+    bool fresh_connection_ = false;
+    std::chrono::nanoseconds waited_{};  // for a key to come back
+    std::optional<std::chrono::nanoseconds> earliest_return_;
+
+    usage::splice_list edits_;
+    bool hide_usage_ = false;
+    std::string upstream_head_;
+    std::string target_;
+    upstream_call call_;
+    pool::key_use use_;  // of the try that is under way or was the last
+    usage::scanner scanner_;
+    bool count_answer_ = false;
+    std::string error_body_;  // payload of an error answer, for the policy
+    mono_time first_content_{};
+    mono_time dispatched_{};
+    bool may_be_billed_ = false;  // the request reached an upstream that may generate
+    bool finished_ = false;
+    bool counted_running_ = false;
+};
+
+}  // namespace kw::proxy

@@ -1,0 +1,307 @@
+// The loop of a client connection.
+#include "proxy/session.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+
+#include <boost/container/static_vector.hpp>
+
+#include "core/log.hpp"
+#include "net/tls.hpp"
+#include "proxy/error_response.hpp"
+#include "proxy/exchange.hpp"
+#include "proxy/message_heads.hpp"
+#include "proxy/request_body.hpp"
+#include "proxy/worker.hpp"
+
+namespace kw::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using net::header_id;
+
+constexpr std::size_t max_admin_body = 64U << 20U;
+constexpr auto control_time = 120s;
+
+bool is_under(std::string_view path, std::string_view folder) noexcept {
+    return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
+}
+
+constexpr std::array<std::string_view, 5> live_paths = {"/healthz", "/livez", "/health",
+                                                        "/health/liveliness", "/health/liveness"};
+constexpr std::array<std::string_view, 2> ready_paths = {"/readyz", "/health/readiness"};
+
+template <std::size_t N>
+bool is_one_of(std::string_view path, const std::array<std::string_view, N>& list) noexcept {
+    return std::ranges::find(list, path) != list.end();
+}
+
+net::head_limits limits_of(const config::server_settings& s) noexcept {
+    return {.max_head = s.max_header_bytes, .max_target = 8 * 1024, .max_headers = 100};
+}
+
+}  // namespace
+
+session::session(worker& w, std::unique_ptr<net::stream> client)
+    : worker_(w), client_(std::move(client)), head_(limits_of(w.current().settings->server)) {
+    worker_.add(*this);
+}
+
+session::~session() {
+    worker_.remove(*this);
+}
+
+net::task<void> session::run(worker& w, std::unique_ptr<net::stream> client) {
+    session self(w, std::move(client));
+    co_await self.serve();
+}
+
+void session::cut() noexcept {
+    ::shutdown(client_.stream->fd(), SHUT_RDWR);
+}
+
+net::task<void> session::serve() {
+    if (worker_.shared().tls) {
+        const bool ok = co_await handshake();
+        if (!ok) co_return;
+    }
+    for (;;) {
+        const head_result got = co_await read_head();
+        if (got == head_result::closed) co_return;
+        if (got == head_result::refused) {
+            co_await refuse_head();
+            break;
+        }
+        client_.used = head_.consumed();
+        find_client_address();
+        const bool keep = co_await answer();
+        if (!keep) break;
+        next_request();
+        if (worker_.shared().draining.load(std::memory_order_relaxed) && client_.in.empty()) break;
+    }
+    co_await linger();
+}
+
+net::task<bool> session::handshake() {
+    if (!worker_.shared().tls->start(*client_.stream)) co_return false;
+    client_.stream->handle().attach(&client_.wait, net::read_a, net::write_a, net::hangup_a);
+    const auto done = co_await net::handshake(
+        *client_.stream, client_.wait,
+        worker_.loop().now() + worker_.current().settings->server.header_timeout);
+    co_return done.has_value();
+}
+
+// Waits for the next head. While nothing of it has come, the keep-alive limit holds, from its
+// first byte on the header limit, however slowly the rest trickles in.
+net::task<session::head_result> session::read_head() {
+    const auto& server = worker_.current().settings->server;
+    head_.reset();
+    mono_time deadline = worker_.loop().now() + server.keep_alive_timeout;
+    bool begun = false;
+    for (;;) {
+        if (!client_.in.empty()) {
+            const auto parsed = head_.parse_request(client_.in);
+            if (parsed == net::parse_status::done) co_return head_result::ready;
+            if (parsed == net::parse_status::bad) co_return head_result::refused;
+            if (!begun) {
+                begun = true;
+                deadline = worker_.loop().now() + server.header_timeout;
+            }
+        }
+        const auto scratch = worker_.scratch();
+        const auto r = client_.stream->read(scratch);
+        if (r.ok()) {
+            client_.in.append(scratch.data(), r.bytes);
+            continue;
+        }
+        if (!r.would_block()) co_return head_result::closed;
+        // Memory of an idle connection is its descriptor and this frame.
+        if (client_.in.empty() && client_.in.capacity() > 4096) std::string().swap(client_.in);
+        const auto got = co_await client_.wait.wait(
+            client_.stream->bit_for(r.status) | (begun ? 0 : net::stopping), deadline);
+        if (got & net::stopping) co_return head_result::closed;
+        if (got & net::timed_out) {
+            if (!begun) co_return head_result::closed;
+            worker_.metrics().count_refused_head(408);
+            const error e(errc::header_timeout, "The request's head did not arrive in time.",
+                          error_source::downstream);
+            const std::string text = make_error_response(e, error_shape::openai, {.close = true});
+            (void)client_.stream->write(text);
+            co_return head_result::closed;
+        }
+    }
+}
+
+net::task<void> session::refuse_head() {
+    const net::head_fault& fault = head_.fault();
+    worker_.metrics().count_refused_head(fault.status);
+    const error e(fault.code, std::string(fault.message), error_source::downstream);
+    const std::string text =
+        make_error_response(e, error_shape::openai, {.close = true, .status = fault.status});
+    co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
+}
+
+void session::find_client_address() {
+    const auto& snap = worker_.current();
+    client_.address = client_.stream->peer().ip;
+    if (snap.trusted_proxies.empty() || !head_.has(header_id::x_forwarded_for)) return;
+    boost::container::static_vector<std::string_view, 8> values;
+    for (const auto& h : head_)
+        if (h.id == header_id::x_forwarded_for && values.size() < values.capacity())
+            values.push_back(h.value);
+    client_.address =
+        net::client_behind(client_.address, snap.trusted_proxies, {values.data(), values.size()});
+}
+
+net::task<bool> session::answer() {
+    const std::string_view path = head_.path();
+    const auto& server = worker_.current().settings->server;
+    if (!server.allowed_hosts.empty()) {
+        const std::string_view host = head_.host_name();
+        const bool allowed = std::ranges::any_of(server.allowed_hosts, [&](const auto& name) {
+            return net::equal_ignoring_case(name, host);
+        });
+        if (!allowed) {
+            const error e(errc::misdirected_host,
+                          "This host name is not served here; the operator can add it to "
+                          "server.allowed_hosts.",
+                          error_source::downstream);
+            const std::string text = make_error_response(e, error_shape::openai, {.close = true});
+            co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
+            co_return false;
+        }
+    }
+    if (is_under(path, "/v1") || is_under(path, "/v1beta")) {
+        exchange x(worker_, client_, head_);
+        co_return co_await x.run();
+    }
+    if (is_under(path, "/admin") || path == "/metrics") co_return co_await answer_control();
+    co_return co_await answer_health();
+}
+
+net::task<bool> session::answer_health() {
+    const std::string_view path = head_.path();
+    const bool keep = head_.keep_alive() && head_.body() == net::framing::none;
+    net::control_response r;
+    if (path == "/") {
+        r.body = R"({"name":"keywheel","version":")" KEYWHEEL_VERSION R"("})";
+    } else if (is_one_of(path, live_paths)) {
+        r.body = R"({"status":"ok"})";
+    } else if (is_one_of(path, ready_paths)) {
+        const bool ready = worker_.shared().control.ready() && !worker_.shared().draining.load();
+        r.status = ready ? 200 : 503;
+        r.body = ready ? R"({"status":"ready"})" : R"({"status":"not ready"})";
+    } else {
+        const error e(errc::store_not_found,
+                      "No such path here: clients' calls go to /v1/…, the operator's to /admin/….",
+                      error_source::downstream);
+        const std::string text = make_error_response(e, error_shape::openai, {.close = !keep},
+                                                     head_.method_kind() == net::method_id::head);
+        const auto sent =
+            co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
+        co_return keep&& sent.ok();
+    }
+    co_return co_await send_response(std::move(r), keep);
+}
+
+net::task<bool> session::answer_control() {
+    struct shared_answer {
+        net::control_response response;
+        bool ready = false;
+    };
+    kept_body body(worker_.shared().now.kept_bytes);
+    net::body_framer framer(head_.body(), head_.body_length());
+    if (head_.expect_continue())
+        co_await client_.stream->write_all(client_.wait, "HTTP/1.1 100 Continue\r\n\r\n",
+                                           worker_.loop().now() + 5s);
+    auto read = co_await read_body(worker_, client_, framer, body, max_admin_body);
+    if (!read) {
+        if (read.error().code == errc::client_closed) co_return false;
+        const std::string text =
+            make_error_response(read.error(), error_shape::openai, {.close = true});
+        co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
+        co_return false;
+    }
+    net::control_request q;
+    q.method = head_.method();
+    q.path = head_.path();
+    q.query = head_.query();
+    q.admin_key = secret(std::string(head_.find(header_id::x_admin_key)));
+    q.source = client_.address.to_string();
+    q.content_type = head_.content_type();
+    q.if_match = head_.find("if-match");
+    q.body = body.text();
+
+    // The answer comes on the control thread and is carried home; this session may be gone by then.
+    auto answer = std::make_shared<shared_answer>();
+    auto alive = std::make_shared<bool>(true);
+    net::loop& home = worker_.loop();
+    worker_.shared().control.handle(
+        std::move(q), [answer, alive, &home, this](net::control_response response) {
+            home.post([answer, alive, this, r = std::move(response)]() mutable {
+                answer->response = std::move(r);
+                answer->ready = true;
+                if (*alive) client_.wait.wake();
+            });
+        });
+    struct at_end {
+        bool& flag;
+        ~at_end() { flag = false; }
+    } guard{*alive};
+    const mono_time deadline = worker_.loop().now() + control_time;
+    while (!answer->ready) {
+        const auto got = co_await client_.wait.wait(net::woken | net::hangup_a, deadline);
+        if (got & (net::timed_out | net::hangup_a)) co_return false;
+    }
+    co_return co_await send_response(std::move(answer->response), head_.keep_alive());
+}
+
+net::task<bool> session::send_response(net::control_response response, bool keep) {
+    std::string text = "HTTP/1.1 ";
+    append_number(text, response.status);
+    text += ' ';
+    text += reason_phrase(response.status);
+    text += "\r\nContent-Type: ";
+    text += response.content_type;
+    text += "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: ";
+    append_number(text, response.body.size());
+    for (const auto& [name, value] : response.headers)
+        text.append("\r\n").append(name).append(": ").append(value);
+    if (!keep) text += "\r\nConnection: close";
+    text += "\r\n\r\n";
+    if (head_.method_kind() != net::method_id::head) text += response.body;
+    const auto sent = co_await client_.stream->write_all(
+        client_.wait, text, worker_.loop().now() + worker_.current().settings->server.send_timeout);
+    co_return keep&& sent.ok();
+}
+
+void session::next_request() {
+    client_.in.erase(0, client_.used);
+    client_.used = 0;
+    if (!client_.next.empty()) {
+        client_.in += client_.next;
+        client_.next.clear();
+    }
+}
+
+// Closing with unread bytes makes the kernel send RST, which can destroy the answer on its way:
+// so the rest of what the client sends is read for a moment and thrown away.
+net::task<void> session::linger() {
+    client_.stream->shutdown_write();
+    const mono_time deadline = worker_.loop().now() + 2s;
+    std::size_t thrown_away = 0;
+    while (thrown_away < (64U << 20U)) {
+        const auto r = client_.stream->read(worker_.scratch());
+        if (r.ok()) {
+            thrown_away += r.bytes;
+            continue;
+        }
+        if (!r.would_block()) co_return;
+        const auto got = co_await client_.wait.wait(client_.stream->bit_for(r.status), deadline);
+        if (got & net::timed_out) co_return;
+    }
+}
+
+}  // namespace kw::proxy

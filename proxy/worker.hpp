@@ -1,0 +1,125 @@
+// One worker: a thread's loop with everything that its sessions use and share with no other
+// thread. What workers do share (services) is read-only or made of atomics.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_set>
+
+#include "auth/authenticator.hpp"
+#include "core/clock.hpp"
+#include "core/ids.hpp"
+#include "net/connection_cache.hpp"
+#include "net/control_port.hpp"
+#include "net/listener.hpp"
+#include "net/loop.hpp"
+#include "net/resolver.hpp"
+#include "pool/health.hpp"
+#include "pool/selector.hpp"
+#include "proxy/metrics.hpp"
+#include "proxy/snapshot.hpp"
+#include "store/journal.hpp"
+
+namespace kw::net {
+class tls_server_context;
+}
+
+namespace kw::proxy {
+
+class session;
+
+// Counted over all workers, bounded by settings.
+struct load {
+    std::atomic<std::int64_t> connections{0};
+    std::atomic<std::int64_t> exchanges{0};
+    std::atomic<std::int64_t> kept_bytes{0};
+};
+
+// Made by the composition root; outlives the workers.
+struct services {
+    const clock_source& clock;
+    net::resolver& resolver;
+    pool::state_table& key_states;
+    pool::health& health;
+    metrics::registry& registry;
+    net::control_port& control;
+    std::shared_ptr<net::tls_server_context> tls;  // null: plain HTTP
+    const secret& pepper;                          // hashes access keys
+    load now;
+    std::atomic<bool> draining{false};
+};
+
+// Made and destroyed by the composition root while its loop does not run; between these, everything
+// is called on the loop's thread only.
+class worker {
+  public:
+    worker(net::loop& on, services& shared, store::journal_writer& journal,
+           std::shared_ptr<const snapshot> first);
+    worker(const worker&) = delete;
+    worker& operator=(const worker&) = delete;
+    ~worker();
+
+    // Throws std::runtime_error when the address cannot be had.
+    void listen(const net::listen_options& at);
+    [[nodiscard]] std::uint16_t port() const noexcept;
+
+    // From the next exchange on.
+    void replace_snapshot(std::shared_ptr<const snapshot> next);
+
+    // Graceful stop: no new connections, idle ones are closed, running exchanges end theirs.
+    void drain();
+    // What still runs is cut.
+    void cut_all();
+    [[nodiscard]] std::size_t session_count() const noexcept { return sessions_.size(); }
+
+    [[nodiscard]] net::loop& loop() noexcept { return loop_; }
+    [[nodiscard]] services& shared() noexcept { return shared_; }
+    [[nodiscard]] const snapshot& current() const noexcept { return **snapshot_; }
+    // Holds the current snapshot at the price of a count that only this thread touches.
+    [[nodiscard]] std::shared_ptr<const std::shared_ptr<const snapshot>> hold() const noexcept {
+        return snapshot_;
+    }
+    [[nodiscard]] wall_time wall() const noexcept { return shared_.clock.wall(); }
+    [[nodiscard]] mono_time mono() const noexcept { return shared_.clock.mono(); }
+    [[nodiscard]] random_source& random() noexcept { return random_; }
+    [[nodiscard]] net::dns_cache& dns() noexcept { return dns_; }
+    [[nodiscard]] net::connection_cache& connections() noexcept { return connections_; }
+    [[nodiscard]] pool::selector& selector() noexcept { return selector_; }
+    [[nodiscard]] auth::authenticator& authenticator() noexcept { return authenticator_; }
+    [[nodiscard]] store::journal_writer& journal() noexcept { return journal_; }
+    [[nodiscard]] worker_metrics& metrics() noexcept { return metrics_; }
+
+    // The one large read buffer. Its content is lost at the next co_await.
+    [[nodiscard]] std::span<char> scratch() noexcept { return {scratch_.get(), scratch_size}; }
+    [[nodiscard]] net::endpoint_id endpoint(const upstream_target& target) {
+        return connections_.id_for(target.identity);
+    }
+
+    void add(session& s);
+    void remove(session& s) noexcept;
+
+  private:
+    static constexpr std::size_t scratch_size = 64 * 1024;
+
+    void accepted(std::unique_ptr<net::stream> client);
+
+    net::loop& loop_;
+    services& shared_;
+    store::journal_writer& journal_;
+    std::shared_ptr<const std::shared_ptr<const snapshot>> snapshot_;
+    random_source random_;
+    net::dns_cache dns_;
+    net::connection_cache connections_;
+    pool::selector selector_;
+    auth::authenticator authenticator_;
+    worker_metrics metrics_;
+    std::unique_ptr<char[]> scratch_;
+    std::unique_ptr<net::listener> listener_;
+    std::unordered_set<session*> sessions_;
+};
+
+}  // namespace kw::proxy
