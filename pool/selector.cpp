@@ -267,9 +267,13 @@ struct selector::impl {
         f.considered = plan_for(view, r.model);
         bool first = true;
         std::int32_t priority = 0;
-        for (const step& s : f.considered) {
+        for (std::size_t i = 0; i < f.considered.size(); ++i) {
+            const step& s = f.considered[i];
             if (!wanted(s, r)) continue;
-            if (r.strict && !first && s.tier->settings().priority != priority) break;
+            if (r.strict && !first && s.tier->settings().priority != priority) {
+                f.considered = f.considered.first(i);
+                break;
+            }
             first = false;
             priority = s.tier->settings().priority;
             f.key = r.bound_key.empty() ? try_lane(s, r, commit) : try_bound(s, r, commit);

@@ -29,6 +29,8 @@ struct choice {
     [[nodiscard]] bool eligible(const candidate& c) const noexcept {
         const key_state& s = *c.state;
         if (s.blocked_until.load(std::memory_order_relaxed) > now) return false;
+        const auto quota = s.quota_left.load(std::memory_order_relaxed);
+        if (quota <= 0 && quota != unknown_amount) return false;
         const auto flying = s.in_flight.load(std::memory_order_relaxed);
         if (flying != 0) {
             if (flying >= c.cap) return false;

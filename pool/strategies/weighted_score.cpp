@@ -12,7 +12,7 @@ namespace {
 
 constexpr auto relaxed = std::memory_order_relaxed;
 constexpr float full_experience = 100;  // uses in the window
-constexpr double turns = 8;             // mean idle times until a key is entirely fresh
+constexpr double turns = 4;             // of the pool, until a key is entirely fresh
 
 class weighted_score final : public strategy {
   public:
@@ -23,16 +23,30 @@ class weighted_score final : public strategy {
           limit_(static_cast<double>(std::max<std::int64_t>(s.freshness_limit.count(), 1))) {}
 
     void prepare(const choice& c) override {
-        double idle = 0;
+        double uses = 0;
+        double weight = 0;
         for (const candidate& k : c.candidates) {
-            idle += std::min(idle_of(k, c.now) * static_cast<double>(k.weight), limit_);
+            uses += static_cast<double>(k.state->rank_uses.load(relaxed));
+            weight += static_cast<double>(k.weight);
         }
-        const double mean =
-            idle / static_cast<double>(std::max<std::size_t>(1, c.candidates.size()));
-        per_ns_ = static_cast<float>(1.0 / std::clamp(turns * mean, 1000.0, limit_));
+        // A sample is this worker's own, so its own picks are what the sample sees.
+        const bool whole = c.candidates.size() == c.all->keys.size();
+        const double picks = whole ? uses - uses_before_ : picks_;
+        if (picks >= 1 && c.now > prepared_) {
+            if (!whole) weight *= static_cast<double>(c.all->keys.size()) / 64;
+            const double turn = static_cast<double>(c.now - prepared_) / picks * weight;
+            // Follows a burst at once and a lull slowly.
+            turn_ = turn_ == 0 ? turn : std::min((turn_ + turn) / 2, 2 * turn);
+        }
+        uses_before_ = uses;
+        picks_ = 0;
+        prepared_ = c.now;
+        const double until_fresh = turn_ == 0 ? 1e9 : turns * turn_;
+        per_ns_ = static_cast<float>(1.0 / std::min(std::max(until_fresh, 1000.0), limit_));
     }
 
     const candidate* choose(const choice& c) override {
+        ++picks_;
         return best_of(
             c,
             [&](const candidate& k) {
@@ -57,6 +71,10 @@ class weighted_score final : public strategy {
     float freshness_;
     float experience_;
     double limit_;
+    double turn_ = 0;  // ns × weight: how long a key of weight 1 waits between picks
+    double uses_before_ = 0;
+    double picks_ = 0;
+    std::int64_t prepared_ = 0;
     float per_ns_ = 1e-9F;
 };
 
