@@ -40,7 +40,7 @@ key_table::shard::shard(std::vector<access_key> k) {
     slots.resize(std::bit_ceil(2 * k.size() + 1));
     const std::size_t mask = slots.size() - 1;
     for (access_key& key : k) {
-        if (const access_key* earlier = find(key.hash)) {
+        if (const access_key* earlier = view{slots.data(), mask, keys.data()}.find(key.hash)) {
             keys[static_cast<std::size_t>(earlier - keys.data())] = std::move(key);
             continue;
         }
@@ -52,8 +52,7 @@ key_table::shard::shard(std::vector<access_key> k) {
     }
 }
 
-const access_key* key_table::shard::find(const crypto::digest& hash) const noexcept {
-    const std::size_t mask = slots.size() - 1;
+const access_key* key_table::view::find(const crypto::digest& hash) const noexcept {
     const std::uint32_t print = word(hash, 1);
     for (std::size_t at = word(hash, 0) & mask; slots[at].second != 0; at = (at + 1) & mask) {
         if (slots[at].first != print) continue;
@@ -68,6 +67,7 @@ key_table::key_table() : key_table(std::vector<access_key>()) {}
 key_table::key_table(std::vector<access_key> keys) {
     shards_.resize(
         std::min(max_shards, std::bit_ceil(std::max<std::size_t>(1, keys.size() / keys_a_shard))));
+    views_.resize(shards_.size());
     std::vector<std::vector<access_key>> parts(shards_.size());
     for (access_key& key : keys)
         parts[shard_of(key.hash)].push_back(std::move(key));
@@ -84,11 +84,13 @@ std::size_t key_table::shard_of(const crypto::digest& hash) const noexcept {
 void key_table::replace(std::size_t at, std::vector<access_key> keys) {
     if (shards_[at]) size_ -= shards_[at]->keys.size();
     shards_[at] = std::make_shared<const shard>(std::move(keys));
-    size_ += shards_[at]->keys.size();
+    const shard& now = *shards_[at];
+    size_ += now.keys.size();
+    views_[at] = {now.slots.data(), now.slots.size() - 1, now.keys.data()};
 }
 
 const access_key* key_table::find(const crypto::digest& hash) const noexcept {
-    return shards_[shard_of(hash)]->find(hash);
+    return views_[shard_of(hash)].find(hash);
 }
 
 const access_key* key_table::find_id(std::string_view id) const noexcept {

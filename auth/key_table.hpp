@@ -51,6 +51,13 @@ class key_table {
         // Open addressing, at most half full: 32 bits of the hash, and index + 1 (0: free).
         std::vector<std::pair<std::uint32_t, std::uint32_t>> slots;
         explicit shard(std::vector<access_key> k);
+    };
+
+    // Where a shard's parts lie.
+    struct view {
+        const std::pair<std::uint32_t, std::uint32_t>* slots = nullptr;
+        std::size_t mask = 0;
+        const access_key* keys = nullptr;
         [[nodiscard]] const access_key* find(const crypto::digest& hash) const noexcept;
     };
 
@@ -58,6 +65,7 @@ class key_table {
     void replace(std::size_t at, std::vector<access_key> keys);
 
     std::vector<std::shared_ptr<const shard>> shards_;  // a power of two
+    std::vector<view> views_;                           // of each shard: spares find() a cache miss
     std::size_t size_ = 0;
 };
 
