@@ -281,7 +281,7 @@ std::string suggestion(std::string_view wrong, const std::vector<std::string>& c
     // Levenshtein's distance, one row at a time; names are short, yet a hostile one is cut off.
     constexpr std::size_t longest = 64;
     wrong = wrong.substr(0, longest);
-    std::size_t best = wrong.size() / 3 + 1;
+    std::size_t best = std::max<std::size_t>(wrong.size() / 3 + 1, 3);
     const std::string* nearest = nullptr;
     std::vector<std::size_t> row;
     for (const auto& candidate : candidates) {
