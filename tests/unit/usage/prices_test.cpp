@@ -113,7 +113,7 @@ TEST_CASE("our own format is strict") {
           R"({"format":"keywheel-prices-1","models":{"m":{"input":"1"}})",
           R"({"format":"keywheel-prices-1","models":{"m":{"long_context":{"input":"1"}}}})"}) {
         INFO(bad);
-        CHECK_FALSE(b.add_own(bad));
+        CHECK(b.add_own(bad).has_error());
     }
     const auto t = b.build();
     CHECK(t->size() == 2);
@@ -131,14 +131,14 @@ TEST_CASE("LiteLLM's cost map") {
       "gemini/pro": {"input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05,
                      "input_cost_per_token_above_200k_tokens": 2.5e-06},
       "none": {"mode": "chat"}})");
-    REQUIRE(taken);
+    REQUIRE(taken.has_value());
     CHECK(*taken == 2);
     const auto t = b.build();
     CHECK(t->cost("openai", "gpt-x", "", q(1'000, 1'000), "").cost == 750'000);
     CHECK(t->cost("openai", "gpt-x", "", q(0, 1'000), "batch").cost == 300'000);
     CHECK(t->cost("gemini", "pro", "", q(300'000, 1), "").cost == 750'010'000);
     CHECK_FALSE(t->find("", "none"));
-    CHECK_FALSE(b.add_litellm("{"));
+    CHECK(b.add_litellm("{").has_error());
 }
 
 TEST_CASE("endpoints") {
