@@ -41,8 +41,15 @@ descriptor::~descriptor() {
 }
 
 void descriptor::attach(waiter* to, events read_bit, events write_bit, events hangup_bit) noexcept {
-    if (waiter_) waiter_->clear(read_bit_ | write_bit_ | hangup_bit_);
+    if (waiter_) {
+        waiter_->clear(read_bit_ | write_bit_ | hangup_bit_);
+        descriptor** link = &waiter_->attached_;
+        while (*link != this)
+            link = &(*link)->next_attached_;
+        *link = next_attached_;
+    }
     waiter_ = to;
+    if (to) next_attached_ = std::exchange(to->attached_, this);
     read_bit_ = read_bit;
     write_bit_ = write_bit;
     hangup_bit_ = hangup_bit;
@@ -94,6 +101,9 @@ void descriptor::deliver(std::uint32_t got) noexcept {
 // ---- waiter ----
 
 waiter::~waiter() {
+    // Who still writes to a stream in a destructor must not find a waiter that is gone.
+    for (descriptor* d = attached_; d; d = d->next_attached_)
+        d->waiter_ = nullptr;
     loop_.unschedule(*this);
     if (queued_) {
         std::erase(loop_.ready_, this);

@@ -71,12 +71,14 @@ class descriptor {
 
   private:
     friend class loop;
+    friend class waiter;
     void deliver(std::uint32_t epoll_events) noexcept;
 
     loop& loop_;
     int fd_;
     std::uint32_t slot_ = 0;
     waiter* waiter_ = nullptr;
+    descriptor* next_attached_ = nullptr;  // of the same waiter
     events read_bit_ = 0;
     events write_bit_ = 0;
     events hangup_bit_ = 0;
@@ -85,8 +87,8 @@ class descriptor {
     bool hung_up_ = false;
 };
 
-// What one coroutine waits on. Lives in that coroutine's frame or in an object it owns; must
-// outlive the descriptors' attachment to it. Same thread as its loop.
+// What one coroutine waits on. Lives in that coroutine's frame or in an object it owns; descriptors
+// that are still attached when it goes are detached. Same thread as its loop.
 class waiter {
   public:
     explicit waiter(loop& on) noexcept : loop_(on) {}
@@ -132,6 +134,7 @@ class waiter {
 
   private:
     friend class loop;
+    friend class descriptor;
     void resume_later() noexcept;
 
     loop& loop_;
@@ -139,6 +142,7 @@ class waiter {
     events mask_ = 0;
     std::coroutine_handle<> handle_;
     mono_time deadline_ = no_deadline;
+    descriptor* attached_ = nullptr;  // a list of two as a rule
     // Place in the loop's timer wheel; lazily updated, so that moving a deadline is one store.
     waiter* wheel_next_ = nullptr;
     waiter** wheel_link_ = nullptr;

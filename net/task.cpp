@@ -46,7 +46,9 @@ struct detached {
 
 task<void> guarded(std::string_view name, task<void> root) {
     try {
-        co_await std::move(root);
+        // A local, so that the root's frame and all it holds go when it ends, not with this frame.
+        task<void> inner(std::move(root));
+        co_await inner;
     } catch (const std::exception& e) {
         log::event(log::level::error, "task.failed", {{"task", name}, {"err", e.what()}});
     } catch (...) {

@@ -52,6 +52,7 @@ struct tiny_proxy {
     bool socks;
     std::string answer;  // instead of success
     std::string seen;
+    std::list<owned_root> pumps{};
 
     task<void> serve(std::unique_ptr<stream> s) {
         waiter w(b.on);
@@ -102,7 +103,7 @@ struct tiny_proxy {
         auto wr = std::make_shared<waiter>(b.on);
         left->attach(wl.get(), read_a, write_a);
         right->attach(wr.get(), read_a, write_a);
-        spawn("test.pump", pump(b.on, left, right, wl, wr));
+        pumps.emplace_back().start("test.pump", pump(b.on, left, right, wl, wr));
         co_await pump(b.on, right, left, wr, wl);
     }
 };
@@ -133,17 +134,15 @@ TEST_CASE("a backlog that is full ends in a connect timeout", "[net][connector]"
     auto opts = b.to((*l)->local().port);
     opts.connect_timeout = 150ms;
     std::vector<errc> got;
-    for (int i = 0; i < 4; ++i)
-        got.push_back(run(b.on, [](bench& bb, connect_options o) -> task<errc> {
-            // Kept open by the process's end: leaked on purpose into the backlog.
-            waiter w(bb.on);
-            auto made = co_await connect(bb.on, w, bb.dns, o);
-            if (!made) co_return made.error().code;
-            static std::vector<std::unique_ptr<int>> none;
-            const int kept = ::dup((*made)->fd());
-            none.push_back(std::make_unique<int>(kept));
-            co_return errc::ok;
-        }(b, opts)));
+    waiter w(b.on);
+    std::vector<std::unique_ptr<stream>> kept;
+    for (int i = 0; i < 4; ++i) {
+        auto made = run(b.on, connect(b.on, w, b.dns, opts));
+        got.push_back(made ? errc::ok : made.error().code);
+        if (!made) continue;
+        (*made)->attach(nullptr, 0, 0);
+        kept.push_back(std::move(*made));
+    }
     CHECK(std::count(got.begin(), got.end(), errc::upstream_connect_timeout) > 0);
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <catch2/catch.hpp>
+#include <functional>
+#include <list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -24,7 +26,7 @@ class server {
 
     server(net::loop& on, session serve) : serve_(std::move(serve)) {
         auto opened = net::listener::open(on, {}, [this](std::unique_ptr<net::stream> s) {
-            net::spawn("test.server", serve_(std::move(s)));
+            sessions_.emplace_back().start("test.server", serve_(std::move(s)));
         });
         if (!opened) throw std::runtime_error(opened.error().context);
         listener_ = std::move(*opened);
@@ -34,6 +36,7 @@ class server {
 
   private:
     session serve_;
+    std::list<net::owned_root> sessions_;  // ended with this object, however far they are
     std::unique_ptr<net::listener> listener_;
 };
 

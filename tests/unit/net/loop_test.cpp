@@ -245,6 +245,31 @@ TEST_CASE("readiness is remembered, cleared by who drains, and follows the attac
     CHECK((other.ready() & read_a) != 0);  // the end must still be read
 }
 
+TEST_CASE("a waiter that goes first leaves its descriptors detached", "[net][loop]") {
+    const system_clock_source clock;
+    loop on(clock);
+    socket_pair one;
+    socket_pair two;
+    descriptor a(on, one.a);
+    descriptor b(on, two.a);
+    on.run_turn(0);
+    waiter last(on);
+    {
+        waiter w(on);
+        a.attach(&w, read_a, write_a);
+        b.attach(&w, read_b, write_b);
+        a.attach(&w, read_b, write_b);
+        b.attach(nullptr, 0, 0);
+        b.attach(&w, read_a, write_a);
+        a.attach(&last, read_b, write_b);
+    }
+    b.clear_write();  // reaches nobody
+    b.attach(&last, read_a, write_a);
+    CHECK(last.ready() == write_b);
+    ::close(one.b);
+    ::close(two.b);
+}
+
 TEST_CASE("an idle descriptor tells of its peer's end and may be destroyed by that",
           "[net][loop]") {
     const system_clock_source clock;

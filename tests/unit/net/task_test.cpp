@@ -107,6 +107,20 @@ TEST_CASE("destroying an owned root frees what it holds", "[net][task]") {
     CHECK_FALSE(ended);
 }
 
+TEST_CASE("an owned root that ends lets go of its parameters at once", "[net][task]") {
+    manual_clock clock;
+    loop on(clock);
+    waiter w(on);
+    auto held = std::make_shared<int>(1);
+    bool ended = false;
+    owned_root root;
+    root.start("t", note_end(w, held, ended));
+    w.wake();
+    on.run_turn(0);
+    CHECK(ended);
+    CHECK(held.use_count() == 1);
+}
+
 TEST_CASE("a task that is never awaited never starts and is freed", "[net][task]") {
     auto held = std::make_shared<int>(1);
     manual_clock clock;
