@@ -1,0 +1,207 @@
+// What every store must do, as one set of checks that runs against each implementation.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <thread>
+
+#include "store/store.hpp"
+
+namespace kw::store::test {
+
+inline constexpr wall_time noon{std::chrono::seconds(1'767'268'800)};  // 2026-01-01T12:00Z
+
+inline ledger_record make_record(const std::string& id, const std::string& access_key = "ak1",
+                                 wall_time started = noon) {
+    ledger_record r;
+    r.id = id;
+    r.started = started;
+    r.access_key_id = access_key;
+    r.upstream_key_id = "uk1";
+    r.group_id = "g1";
+    r.provider = "openai";
+    r.endpoint = "chat";
+    r.model_asked = "gpt";
+    r.model_served = "gpt-1";
+    r.tokens.input = 10;
+    r.tokens.output = 5;
+    r.outcome = usage_outcome::exact;
+    r.cost = 9'007'199'254'740'993 / 100'000;
+    r.rated_cost = 7;
+    r.status = 200;
+    return r;
+}
+
+inline ledger_batch make_batch(const std::string& journal, std::uint64_t number,
+                               std::vector<ledger_record> records) {
+    ledger_batch b;
+    b.journal = journal;
+    b.shard = records.empty() ? 0 : shard_of(records.front().access_key_id);
+    b.number = number;
+    b.after = number - 1;
+    b.sums = sum_records(records);
+    b.records = std::move(records);
+    return b;
+}
+
+inline aggregate total(store& s, dimension by = dimension::all, span length = span::all) {
+    usage_query q;
+    q.by = by;
+    q.length = length;
+    q.from = noon - std::chrono::hours(24);
+    q.to = noon + std::chrono::hours(24);
+    aggregate sum;
+    const auto found = s.usage(q);
+    REQUIRE(found.has_value());
+    for (const auto& a : found->items) {
+        sum.requests += a.requests;
+        sum.cost += a.cost;
+        sum.tokens.input += a.tokens.input;
+    }
+    return sum;
+}
+
+inline void check_records(store& s) {
+    std::uint64_t current = 99;
+    const auto first = s.put({"group", "a", 0, "{\"v\":1}"}, &current);
+    REQUIRE(first.has_value());
+    // A stale write is refused and told what is there.
+    const auto stale = s.put({"group", "a", 0, "{\"v\":2}"}, &current);
+    REQUIRE(stale.has_error());
+    CHECK(stale.error().code == errc::store_conflict);
+    CHECK(current == *first);
+    const auto second = s.put({"group", "a", *first, "{\"v\":3}"});
+    REQUIRE(second.has_value());
+    CHECK(*second > *first);
+    CHECK(s.get("group", "a")->json == "{\"v\":3}");
+    CHECK(s.get("group", "b").error().code == errc::store_not_found);
+    REQUIRE(s.put({"group", "b", 0, "{}"}).has_value());
+    REQUIRE(s.put({"group", "c", 0, "{}"}).has_value());
+    const auto page1 = s.list("group", {2, ""});
+    REQUIRE(page1.has_value());
+    REQUIRE(page1->items.size() == 2);
+    CHECK(page1->items[1].id == "b");
+    const auto page2 = s.list("group", {2, page1->next});
+    REQUIRE(page2->items.size() == 1);
+    CHECK(page2->items[0].id == "c");
+    CHECK(page2->next.empty());
+
+    const auto all = s.changes_since(0);
+    REQUIRE(all.has_value());
+    CHECK(all->reset);
+    CHECK(all->items.size() == 3);
+    CHECK(s.erase("group", "b", 1'000'000).error().code == errc::store_conflict);
+    REQUIRE(s.erase("group", "b", 0).has_value());
+    CHECK(s.erase("group", "b", 0).error().code == errc::store_not_found);
+    const auto news = s.changes_since(all->revision);
+    REQUIRE(news->items.size() == 1);
+    CHECK_FALSE(news->reset);
+    CHECK(news->items[0].erased);
+    CHECK(news->items[0].after.id == "b");
+    // A revision that the store never had: it fell back.
+    CHECK(s.changes_since(1'000'000)->reset);
+
+    REQUIRE(s.save_state("pool", "{\"x\":1}").has_value());
+    CHECK(*s.load_state("pool") == "{\"x\":1}");
+    CHECK(s.load_state("none").error().code == errc::store_not_found);
+}
+
+inline void check_feed(store& s) {
+    const auto known = s.changes_since(0)->revision;
+    CHECK_FALSE(*s.wait_change(known, std::chrono::milliseconds(1)));
+    std::thread writer([&] { static_cast<void>(s.put({"setting", "x", 0, "{}"})); });
+    CHECK(*s.wait_change(known, std::chrono::seconds(10)));
+    writer.join();
+}
+
+inline void check_batches(store& s) {
+    const auto one = make_batch("j1", 1, {make_record("r1"), make_record("r2")});
+    const auto two = make_batch("j1", 2, {make_record("r3")});
+    const auto other = make_batch("j2", 1, {make_record("r4")});
+    // Too early: the store says what it holds.
+    auto early = s.apply(std::span(&two, 1));
+    REQUIRE(early.has_value());
+    CHECK_FALSE(early->front().applied);
+    CHECK(early->front().held == 0);
+    CHECK(total(s).requests == 0);
+    // Twice, interleaved with another journal: counts once.
+    const std::vector<ledger_batch> mixed{one, other, one, two, other, two, one};
+    const auto answers = s.apply(mixed);
+    REQUIRE(answers.has_value());
+    CHECK((*answers)[0].applied);
+    CHECK_FALSE((*answers)[2].applied);
+    CHECK((*answers)[6].held == 2);
+    CHECK(total(s).requests == 4);
+    CHECK((*s.applied_numbers("j1"))[one.shard] == 2);
+    for (const auto by : {dimension::all, dimension::access_key, dimension::upstream_key,
+                          dimension::group, dimension::provider, dimension::model})
+        for (const auto length : {span::hour, span::day, span::month, span::all}) {
+            CHECK(total(s, by, length).requests == 4);
+            CHECK(total(s, by, length).cost == 4 * *make_record("").cost);
+        }
+    CHECK(s.find_record("r3")->model_served == "gpt-1");
+    CHECK(s.find_record("zz").error().code == errc::store_not_found);
+}
+
+inline void check_listing(store& s) {
+    std::vector<ledger_batch> batches;
+    for (int i = 0; i < 30; ++i) {
+        auto r = make_record("r" + std::to_string(100 + i), "ak" + std::to_string(i % 3),
+                             noon + std::chrono::seconds(i));
+        r.status = i % 2 == 0 ? 200 : 500;
+        batches.push_back(make_batch("j" + std::to_string(i), 1, {r}));
+    }
+    REQUIRE(s.apply(batches).has_value());
+    record_filter f;
+    f.page.limit = 7;
+    f.status_from = 500;
+    std::vector<std::string> ids;
+    for (int pages = 0; pages < 20; ++pages) {
+        const auto found = s.list_records(f);
+        REQUIRE(found.has_value());
+        for (const auto& r : found->items)
+            ids.push_back(r.id);
+        if (found->next.empty()) break;
+        f.page.cursor = found->next;
+    }
+    REQUIRE(ids.size() == 15);
+    CHECK(ids.front() == "r129");
+    CHECK(ids.back() == "r101");
+    record_filter one;
+    one.access_key_id = "ak2";
+    one.from = noon + std::chrono::seconds(5);
+    one.to = noon + std::chrono::seconds(11);
+    CHECK(s.list_records(one)->items.size() == 2);
+    usage_query q;
+    q.by = dimension::access_key;
+    q.length = span::hour;
+    q.from = noon;
+    q.to = noon + std::chrono::hours(1);
+    q.page.limit = 2;
+    const auto page1 = s.usage(q);
+    REQUIRE(page1->items.size() == 2);
+    q.page.cursor = page1->next;
+    const auto page2 = s.usage(q);
+    REQUIRE(page2->items.size() == 1);
+    CHECK(page2->items[0].subject == "ak2");
+    CHECK(page2->items[0].requests == 10);
+}
+
+// Sums stay exact above 2^53, also in a million additions.
+inline void check_exact(store& s) {
+    constexpr int batches = 100;
+    std::vector<ledger_record> records(100, make_record("same"));
+    const std::int64_t odd = 900'719'925'474'099;
+    for (auto& r : records)
+        r.cost = odd;
+    auto b = make_batch("j", 1, records);
+    for (int i = 1; i <= batches; ++i) {
+        b.number = static_cast<std::uint64_t>(i);
+        b.after = b.number - 1;
+        REQUIRE(s.apply(std::span(&b, 1)).has_value());
+    }
+    CHECK(total(s).cost == odd * 100 * batches);
+    CHECK(total(s).requests == 100 * batches);
+}
+
+}  // namespace kw::store::test
