@@ -73,7 +73,7 @@ class json_walker {
     [[nodiscard]] level& top() noexcept { return depth_ > max_depth ? deep_ : levels_[depth_ - 1]; }
 
     const char* structure(const char* p, const char* end, Handler& handler) {
-        for (; p != end; ++p) {
+        for (; p != end && !dead_; ++p) {
             switch (*p) {
                 case ' ':
                 case '\t':
