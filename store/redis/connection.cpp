@@ -25,7 +25,7 @@
 namespace kw::store::redis {
 namespace {
 
-constexpr std::size_t max_reply_depth_items = 4'000'000;
+constexpr std::size_t max_reply_items = 4'000'000;
 
 template <auto Free>
 struct freed_by {
@@ -317,7 +317,7 @@ struct connection::impl {
         if (raw == nullptr) return false;
         auto* const parsed = static_cast<redisReply*>(raw);
         const bool sane =
-            parsed->type != REDIS_REPLY_ARRAY || parsed->elements <= max_reply_depth_items;
+            parsed->type != REDIS_REPLY_ARRAY || parsed->elements <= max_reply_items;
         if (sane) out = converted(*parsed);
         freeReplyObject(raw);
         if (!sane) return away("the answer is too large");
