@@ -25,7 +25,7 @@ enum class fsync_policy : std::uint8_t { everysec, always, no };
 struct journal_options {
     std::string folder;  // made with mode 0700; one process at a time
     fsync_policy fsync = fsync_policy::everysec;
-    std::uint32_t segment_bytes = 8U << 20U;  // 64 KiB … 1 GiB
+    std::uint32_t segment_bytes = 2U << 20U;  // 64 KiB … 1 GiB; two are resident per writer
     std::uint64_t max_bytes = 1ULL << 30U;    // of all segments in the folder; then it is full
 };
 

@@ -26,8 +26,7 @@ error unavailable(std::string_view what, const std::string& path, int code) {
 }
 
 char* map_file(int fd, std::uint32_t bytes) noexcept {
-    // Populated now, on the keeper's thread, so that the worker does not fault page by page.
-    void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     return at == MAP_FAILED ? nullptr : static_cast<char*>(at);
 }
 
@@ -63,6 +62,9 @@ result<std::shared_ptr<journal_segment>> journal_segment::create(const std::stri
         return give_up("cannot allocate", code);
     char* data = map_file(fd.get(), bytes);
     if (data == nullptr) return give_up("cannot map", errno);
+    // Faulted in for writing now, on the keeper's thread, so that the worker does not fault page by
+    // page. Older kernels do not know it; then the worker does.
+    ::madvise(data, bytes, MADV_POPULATE_WRITE);
     std::memcpy(data, magic.data(), magic.size());
     std::memcpy(data + magic.size(), id.data(), id.size());
     if (::rename(temporary.c_str(), path.c_str()) != 0) {
