@@ -1,0 +1,97 @@
+// The admin API: REST under /admin behind x-admin-key, and /metrics. One object answers all of it,
+// and its one public entry checks the caller before a route is even looked for.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "auth/admin_guard.hpp"
+#include "core/clock.hpp"
+#include "core/ids.hpp"
+#include "core/secret.hpp"
+#include "net/control_port.hpp"
+
+namespace kw {
+namespace crypto {
+class sealer;
+}
+namespace metrics {
+class registry;
+}
+namespace config {
+struct settings;
+}
+namespace pool {
+class state_table;
+class health;
+struct group;
+}  // namespace pool
+namespace store {
+class store;
+struct shipper_stats;
+}  // namespace store
+namespace usage {
+class price_table;
+}
+}  // namespace kw
+
+namespace kw::admin {
+
+// What the API works on; all of it outlives the admin_api. The functions are called on the control
+// thread and must not block; each may be empty but `settings`.
+struct admin_services {
+    store::store& store;
+    const crypto::sealer& sealer;
+    const secret& pepper;  // hashes access keys and tells equal upstream keys; not empty
+    pool::state_table& states;
+    pool::health& health;
+    metrics::registry& registry;
+    const clock_source& clock;
+    // Records were written: rebuild the snapshot soon (the change feed would tell as well).
+    std::function<void()> changed;
+    std::function<std::shared_ptr<const config::settings>()> settings;
+    std::function<std::shared_ptr<const usage::price_table>()> prices;
+    std::function<store::shipper_stats()> shipper;
+    std::function<bool()> journal_healthy;
+    // Groups that are in force but are not records: shown, and only changed where they are
+    // declared. A record of the same id counts for less.
+    std::function<std::vector<std::shared_ptr<const pool::group>>()> declared_groups;
+    std::size_t workers = 0;  // for /admin/health
+};
+
+// For documentation and tests.
+struct route_info {
+    std::string_view method;
+    std::string_view path;  // "/admin/keys/{id}"
+    std::string_view summary;
+};
+
+// Control thread only. handle() blocks for as long as the store's calls do.
+class admin_api {
+  public:
+    admin_api(admin_services services, auth::admin_guard guard, random_source random = {});
+    ~admin_api();
+    admin_api(const admin_api&) = delete;
+    admin_api& operator=(const admin_api&) = delete;
+
+    // Any path under /admin, and /metrics. Never throws. The body of a batch of 10,000 keys has
+    // about 2 MiB: take bodies of up to `max_body` before handing them here.
+    [[nodiscard]] net::control_response handle(const net::control_request& request);
+
+    // Another admin secret after a reload.
+    void set_guard(auth::admin_guard guard);
+
+    // All routes behind the check, in the order of the documentation.
+    [[nodiscard]] static std::span<const route_info> routes();
+
+    static constexpr std::size_t max_body = std::size_t{8} << 20U;
+
+  private:
+    struct impl;
+    std::unique_ptr<impl> impl_;
+};
+
+}  // namespace kw::admin
