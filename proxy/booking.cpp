@@ -115,6 +115,9 @@ void exchange::finish(store::exchange_end end, errc code) {
     finished_ = true;
     record_.end = end;
     if (code != errc::ok) record_.error_code = to_string(code);
+    // Sums by model count what was served: a made-up name must not become a subject of its own.
+    if (end == store::exchange_end::refused || end == store::exchange_end::failed)
+        record_.model_served.clear();
     // Usage is booked once a try may have cost something; a whole answer has been settled already
     // when its cost went into the head.
     if (record_.outcome == store::usage_outcome::none && (count_answer_ || may_be_billed_) &&

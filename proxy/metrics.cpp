@@ -4,25 +4,24 @@
 namespace kw::proxy {
 
 worker_metrics::worker_metrics(metrics::registry& registry)
-    : connections(registry.counter("keywheel_client_connections_total",
-                                       "Client connections accepted.")),
+    : connections(
+          registry.counter("keywheel_client_connections_total", "Client connections accepted.")),
       upstream_connections_new(registry.counter("keywheel_upstream_connections_total",
-                                                    "Upstream connections used, by kind.",
-                                                    {{"kind", "new"}})),
+                                                "Upstream connections used, by kind.",
+                                                {{"kind", "new"}})),
       upstream_connections_reused(registry.counter("keywheel_upstream_connections_total",
-                                                       "Upstream connections used, by kind.",
-                                                       {{"kind", "reused"}})),
+                                                   "Upstream connections used, by kind.",
+                                                   {{"kind", "reused"}})),
       sessions_open(
           registry.gauge("keywheel_client_connections_open", "Client connections open now.")),
-      exchanges_running(
-          registry.gauge("keywheel_exchanges_running", "Requests being served now.")),
+      exchanges_running(registry.gauge("keywheel_exchanges_running", "Requests being served now.")),
       registry_(registry),
       first_token_(registry.histogram("keywheel_time_to_first_token_seconds",
-                                          "From the request's head to the first generated text.",
-                                          metrics::latency_bounds())),
+                                      "From the request's head to the first generated text.",
+                                      metrics::latency_bounds())),
       overhead_(registry.histogram("keywheel_overhead_seconds",
-                                       "Time of a request spent in keywheel itself.",
-                                       metrics::overhead_bounds())) {}
+                                   "Time of a request spent in keywheel itself.",
+                                   metrics::overhead_bounds())) {}
 
 void worker_metrics::count(const store::ledger_record& r, const std::string& key,
                            std::int64_t first_token_us) {
@@ -46,8 +45,8 @@ void worker_metrics::count(const store::ledger_record& r, const std::string& key
         if (it == by_key_.end()) {
             it = by_key_
                      .emplace(key, &registry_.counter("keywheel_upstream_key_requests_total",
-                                                          "Requests by upstream key.",
-                                                          {{"key", key}, {"group", r.group_id}}))
+                                                      "Requests by upstream key.",
+                                                      {{"key", key}, {"group", r.group_id}}))
                      .first;
         }
         it->second->add();
@@ -65,19 +64,19 @@ void worker_metrics::count(const store::ledger_record& r, const std::string& key
             constexpr auto tokens_help = "Tokens booked, by class.";
             m.input =
                 &registry_.counter(tokens, tokens_help, {{"model", label}, {"class", "input"}});
-            m.output = &registry_.counter(tokens, tokens_help,
-                                              {{"model", label}, {"class", "output"}});
+            m.output =
+                &registry_.counter(tokens, tokens_help, {{"model", label}, {"class", "output"}});
             m.cached = &registry_.counter(tokens, tokens_help,
-                                              {{"model", label}, {"class", "cached_read"}});
+                                          {{"model", label}, {"class", "cached_read"}});
             constexpr auto cost = "keywheel_cost_dollars_total";
             constexpr auto cost_help = "Cost booked, in US dollars.";
             m.cost = &registry_.counter(cost, cost_help, {{"model", label}, {"kind", "real"}},
-                                            metrics::scale::nano);
+                                        metrics::scale::nano);
             m.rated_cost = &registry_.counter(
                 cost, cost_help, {{"model", label}, {"kind", "rated"}}, metrics::scale::nano);
-            m.unpriced = &registry_.counter("keywheel_unpriced_requests_total",
-                                                "Requests with tokens but no known price.",
-                                                {{"model", label}});
+            m.unpriced =
+                &registry_.counter("keywheel_unpriced_requests_total",
+                                   "Requests with tokens but no known price.", {{"model", label}});
         }
     }
     model_series& m = it->second;
@@ -96,9 +95,9 @@ void worker_metrics::count_attempt_failed(std::string_view failure) {
     auto it = failures_.find(failure);
     if (it == failures_.end()) {
         it = failures_
-                 .emplace(failure, &registry_.counter("keywheel_attempt_failures_total",
-                                                          "Tries that failed, by kind.",
-                                                          {{"failure", failure}}))
+                 .emplace(failure,
+                          &registry_.counter("keywheel_attempt_failures_total",
+                                             "Tries that failed, by kind.", {{"failure", failure}}))
                  .first;
     }
     it->second->add();
@@ -108,7 +107,7 @@ void worker_metrics::count_refused_head(std::uint16_t status) {
     const std::string text = std::to_string(status);
     registry_
         .counter("keywheel_refused_heads_total",
-                     "Requests whose head was malformed or out of bounds.", {{"status", text}})
+                 "Requests whose head was malformed or out of bounds.", {{"status", text}})
         .add();
 }
 

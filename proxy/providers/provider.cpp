@@ -5,7 +5,7 @@ namespace kw::proxy {
 
 const provider_dialect& provider_by_name(std::string_view name) noexcept {
     if (name == "anthropic") return anthropic_dialect();
-    if (name == "gemini" || name == "google") return gemini_dialect();
+    if (name == "gemini") return gemini_dialect();
     return openai_dialect();
 }
 

@@ -1,0 +1,670 @@
+// Composition root: construction in order of dependency, the control thread's rounds, and the end.
+#include "app/runtime.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <thread>
+
+#include "admin/admin_api.hpp"
+#include "auth/pepper.hpp"
+#include "config/base_url.hpp"
+#include "config/describe.hpp"
+#include "core/cpu_quota.hpp"
+#include "core/log.hpp"
+#include "jobs/seed.hpp"
+#include "mock/mock_upstream.hpp"
+#include "net/worker_thread.hpp"
+#include "pool/strategy.hpp"
+#include "proxy/worker.hpp"
+#include "store/data_dir.hpp"
+#include "store/journal_shipper.hpp"
+
+namespace kw::app {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto feed_interval = 400ms;
+constexpr auto watch_interval = 2s;
+constexpr std::string_view state_prefix = "key_state/";
+
+[[noreturn]] void give_up(const std::string& message) {
+    throw std::runtime_error(message);
+}
+
+template <class T>
+T value_or_give_up(result<T> r, const std::string& what) {
+    if (!r) give_up(what + ": " + r.error().context);
+    return std::move(*r);
+}
+
+store::fsync_policy fsync_of(config::fsync_policy p) noexcept {
+    switch (p) {
+        case config::fsync_policy::always:
+            return store::fsync_policy::always;
+        case config::fsync_policy::no:
+            return store::fsync_policy::no;
+        case config::fsync_policy::everysec:
+            break;
+    }
+    return store::fsync_policy::everysec;
+}
+
+store::retention retention_of(const config::usage_settings& s) {
+    return {.hours = std::chrono::ceil<std::chrono::hours>(s.hour_retention),
+            .days = std::chrono::ceil<std::chrono::hours>(s.day_retention),
+            .records = std::chrono::ceil<std::chrono::hours>(s.record_retention),
+            .max_records = s.max_records};
+}
+
+std::int64_t modified_at(const std::string& path) noexcept {
+    struct stat s{};
+    if (::stat(path.c_str(), &s) != 0) return 0;
+    return s.st_mtim.tv_sec * 1'000'000'000LL + s.st_mtim.tv_nsec;
+}
+
+}  // namespace
+
+config::load_result load_configuration(const std::string& file, const config::environment& env) {
+    static const std::vector<std::string> strategies = pool::strategies::names();
+    static const std::vector<std::string_view> views(strategies.begin(), strategies.end());
+    static constexpr std::array<std::string_view, 6> providers = {
+        "openai", "openai-compatible", "anthropic", "google", "gemini", "demo"};
+    return config::load(file, env, {.strategies = views, .providers = providers});
+}
+
+struct runtime::impl final : net::control_port {
+    explicit impl(serve_options o);
+    ~impl() override;
+
+    // ---- start-up, main thread
+    void open_store();
+    void open_pepper();
+    void start_demo();
+    void first_access_key();
+    void open_listeners();
+
+    // ---- control thread
+    void handle(net::control_request request,
+                std::function<void(net::control_response)> done) override;
+    [[nodiscard]] bool ready() const noexcept override { return ready_.load(); }
+    net::task<void> feed_rounds();
+    net::task<void> second_rounds();
+    net::task<void> watch_rounds();
+    void refresh(bool force);
+    void publish();
+    void restore_states();
+    void save_states(const std::vector<pool::health_event>& events);
+    void apply_configuration(config::loaded next);
+    void reload();
+    [[nodiscard]] jobs::seed_context seeding() {
+        return {*store_, *sealer_, pepper_, clock_, random_};
+    }
+    [[nodiscard]] std::shared_ptr<const config::settings> settings() const {
+        const std::lock_guard lock(settings_mutex_);
+        return settings_;
+    }
+    void watch_metrics();
+
+    serve_options options_;
+    system_clock_source clock_;
+    random_source random_;
+    mutable std::mutex settings_mutex_;
+    std::shared_ptr<const config::settings> settings_;
+    config::loaded loaded_;
+
+    std::unique_ptr<mock::mock_upstream> demo_;
+    std::unique_ptr<crypto::sealer> sealer_;
+    std::unique_ptr<store::store> store_;
+    std::unique_ptr<store::snapshot_file> saved_;
+    std::unique_ptr<store::journal> journal_;
+    std::unique_ptr<store::journal_shipper> shipper_;
+    secret pepper_;
+    std::string first_key_note_;
+
+    metrics::registry registry_;
+    pool::state_table states_;
+    pool::health health_;
+    std::unique_ptr<jobs::catalog> catalog_;
+    snapshot_builder builder_{states_};
+    std::unique_ptr<admin::admin_api> admin_;
+    std::unique_ptr<proxy::services> services_;
+    net::resolver resolver_;
+
+    net::worker_thread control_;
+    std::unique_ptr<net::dns_cache> control_dns_;
+    std::unique_ptr<jobs::prober> prober_;
+    std::vector<std::unique_ptr<net::worker_thread>> threads_;
+    std::vector<std::unique_ptr<proxy::worker>> workers_;
+    std::atomic<bool> ready_{false};
+    std::atomic<bool> stopping_{false};
+    bool stale_ = false;
+    bool seeded_ = false;
+    std::map<std::string, std::int64_t> watched_;
+};
+
+namespace {
+
+pool::health_settings health_of(const config::pool_settings& s) {
+    pool::health_settings h;
+    h.threshold = s.error_threshold;
+    h.window = s.error_window;
+    h.longest_upstream_cooldown =
+        std::min<pool::nanoseconds>(s.error_cooldown_max, h.longest_upstream_cooldown);
+    h.longest_rate_limit_cooldown = s.rate_limit_cooldown_max;
+    h.first_probe = std::min<pool::nanoseconds>(s.quarantine_retest, h.first_probe);
+    h.first_retest = std::min<pool::nanoseconds>(s.ban_retest, h.first_retest);
+    h.probe_timeout = s.probe_timeout * 2;
+    return h;
+}
+
+config::loaded load_or_give_up(const serve_options& o) {
+    auto loaded = load_configuration(o.config_file, o.env);
+    if (loaded) return std::move(*loaded);
+    std::string text = "the configuration is refused:";
+    for (const auto& p : loaded.error().items)
+        text += "\n  " + p.to_string();
+    give_up(text);
+}
+
+unsigned worker_count_of(const config::settings& s) {
+    if (s.server.workers > 0) return s.server.workers;
+    return worker_count(affinity_cpus(), cgroup_cpu_quota());
+}
+
+}  // namespace
+
+runtime::impl::impl(serve_options o)
+    : options_(std::move(o)),
+      loaded_(load_or_give_up(options_)),
+      registry_(worker_count_of(loaded_.values) + 2),
+      health_(states_, health_of(loaded_.values.pool)),
+      control_("kw-control", clock_) {
+    log::start({.min = loaded_.values.log.level,
+                .json = loaded_.values.log.format == config::log_format::json,
+                .file = loaded_.values.log.file});
+    for (const std::string& warning : loaded_.warnings)
+        log::event(log::level::warn, "configuration.warning", {{"text", warning}});
+    net::raise_descriptor_limit();
+    start_demo();
+    settings_ = std::make_shared<const config::settings>(loaded_.values);
+    open_store();
+    open_pepper();
+    if (!stale_) first_access_key();
+    open_listeners();
+}
+
+void runtime::impl::start_demo() {
+    auto& values = loaded_.values;
+    const bool any_key =
+        std::ranges::any_of(values.groups, [](const auto& g) { return !g.keys.empty(); });
+    if (!options_.demo_if_no_keys || any_key) return;
+    mock::mock_options o;
+    o.pace = 20ms;
+    o.tokens = 40;
+    demo_ = std::make_unique<mock::mock_upstream>(o);
+    const std::uint16_t port = demo_->start();
+    config::group_settings g;
+    g.id = "demo";
+    g.name = "Demo";
+    g.description = "Made-up answers by the built-in mock upstream.";
+    g.base_url = "http://127.0.0.1:" + std::to_string(port) + "/v1";
+    g.upstream = values.upstream;
+    g.pool = values.pool;
+    g.disconnect = values.disconnect;
+    g.keys = {secret("demo-key-1"), secret("demo-key-2"), secret("demo-key-3")};
+    values.groups.push_back(std::move(g));
+}
+
+void runtime::impl::open_store() {
+    const auto& s = loaded_.values.store;
+    auto made = store::make_folder(s.data_dir);
+    if (!made) give_up("store.data_dir: " + made.error().context);
+    secret master = s.encryption_key;
+    if (master.empty()) {
+        auto key =
+            value_or_give_up(store::load_or_make_encryption_key(s.data_dir), "the encryption key");
+        if (key.made)
+            log::event(log::level::warn, "encryption_key.made",
+                       {{"file", s.data_dir + "/encryption.key"},
+                        {"hint", "keep a copy: without it the stored upstream keys are lost"}});
+        master = std::move(key.text);
+    }
+    sealer_ = std::make_unique<crypto::sealer>(master);
+    if (s.redis_url.empty()) {
+        store_ = value_or_give_up(
+            store::open_embedded(
+                {.data_dir = s.data_dir, .keep = retention_of(loaded_.values.usage)}, clock_),
+            "the embedded store in " + s.data_dir);
+    } else {
+        store::redis_options r;
+        r.url = s.redis_url;
+        r.ca_file = s.redis_ca;
+        r.prefix = s.key_prefix;
+        r.call_timeout = s.redis_timeout;
+        r.keep = retention_of(loaded_.values.usage);
+        store_ = value_or_give_up(store::open_redis(r, clock_), "store.redis_url");
+        if (auto found = store_->preflight(); found && !found->empty()) {
+            for (const std::string& text : *found)
+                log::event(log::level::warn, "redis.preflight", {{"text", text}});
+            if (s.redis_preflight == config::preflight_policy::strict)
+                give_up("Redis is not set up safely (store.redis_preflight is strict): " +
+                        found->front());
+        }
+    }
+    saved_ = std::make_unique<store::snapshot_file>(s.data_dir + "/snapshot.sealed", *sealer_);
+    catalog_ = std::make_unique<jobs::catalog>(*store_, *sealer_);
+    journal_ = value_or_give_up(store::journal::open({.folder = s.data_dir + "/journal",
+                                                      .fsync = fsync_of(s.journal_fsync),
+                                                      .max_bytes = s.journal_max_bytes},
+                                                     worker_count_of(loaded_.values)),
+                                "the journal in " + s.data_dir + "/journal");
+    shipper_ = std::make_unique<store::journal_shipper>(*journal_, *store_, clock_);
+
+    if (auto read = catalog_->refresh(); !read) {
+        auto old = saved_->load();
+        if (!old)
+            give_up("the store is out of reach (" + read.error().context +
+                    ") and there is no saved snapshot to start from (" + old.error().context + ")");
+        catalog_->load(*old);
+        stale_ = true;
+        log::event(log::level::warn, "store.unavailable_at_start",
+                   {{"err", read.error().context}, {"hint", "serving from the saved snapshot"}});
+    }
+}
+
+void runtime::impl::open_pepper() {
+    const store::record* r = catalog_->find(auth::pepper_kind, auth::pepper_id);
+    if (!r && !stale_) {
+        // Of several replicas that start at once, one wins; all read the winner's.
+        const secret made = auth::make_pepper();
+        auto put = store_->put(auth::seal_pepper(made, *sealer_));
+        if (!put && put.error().code != errc::store_conflict)
+            give_up("the store cannot be written: " + put.error().context);
+        (void)catalog_->refresh();
+        r = catalog_->find(auth::pepper_kind, auth::pepper_id);
+    }
+    if (!r) give_up("the store holds no key for hashing access keys");
+    pepper_ = value_or_give_up(auth::open_pepper(*r, *sealer_),
+                               "the stored secrets cannot be opened with this encryption key");
+    if (!stale_) {
+        auto done = jobs::seed(loaded_.values, *catalog_, seeding());
+        if (!done) give_up("the declared keys cannot be stored: " + done.error().context);
+        (void)catalog_->refresh();
+        seeded_ = true;
+    }
+}
+
+void runtime::impl::first_access_key() {
+    const auto& values = loaded_.values;
+    if (values.auth.open || catalog_->access_keys()->size() > 0) return;
+    if (!config::is_loopback(values.server.host)) {
+        give_up("there is no access key, so anybody who reaches " + values.server.host +
+                " would spend your upstream keys: set API_ACCESS_KEY, or auth.open: true if that "
+                "is what you want, or listen on 127.0.0.1");
+    }
+    const secret text =
+        value_or_give_up(jobs::make_access_key("first", seeding()), "the first access key");
+    const std::string file = values.store.data_dir + "/first_access_key";
+    auto kept = store::replace_file(file, std::string(text.reveal()) + "\n");
+    first_key_note_ = std::string(text.reveal());
+    if (!kept)
+        log::event(log::level::warn, "first_access_key.not_kept", {{"err", kept.error().context}});
+    (void)catalog_->refresh();
+}
+
+void runtime::impl::restore_states() {
+    for (const auto& [id, key] : catalog_->keys()) {
+        auto json = store_->load_state(std::string(state_prefix) + id);
+        if (!json) {
+            if (json.error().code == errc::store_unavailable) return;
+            continue;
+        }
+        const auto slot = states_.find(id);
+        if (!slot) continue;
+        if (auto done = states_.restore(*slot, *json, clock_.mono(), clock_.wall()); !done)
+            log::event(log::level::warn, "key_state.unreadable",
+                       {{"id", id}, {"err", done.error().context}});
+    }
+}
+
+void runtime::impl::open_listeners() {
+    const auto& server = loaded_.values.server;
+    auto first = builder_.build(settings_, *catalog_, stale_);
+    if (!first) give_up(first.error().context);
+    restore_states();
+
+    std::shared_ptr<net::tls_server_context> tls;
+    if (!server.tls_certificate.empty()) {
+        tls = value_or_give_up(
+            net::tls_server_context::create(
+                {.certificate_file = server.tls_certificate, .key_file = server.tls_key}),
+            "server.tls_certificate");
+    }
+    const bool loopback = config::is_loopback(server.host);
+    auto guard = auth::admin_guard::make(loaded_.values.auth.admin_key, loopback);
+    if (!guard) give_up("auth.admin_key: " + guard.error().context);
+    admin_ = std::make_unique<admin::admin_api>(
+        admin::admin_services{.store = *store_,
+                              .sealer = *sealer_,
+                              .pepper = pepper_,
+                              .states = states_,
+                              .health = health_,
+                              .registry = registry_,
+                              .clock = clock_,
+                              .changed = [this] { refresh(false); },
+                              .settings = [this] { return settings(); },
+                              .prices = [this] { return builder_.prices(); },
+                              .shipper = [this] { return shipper_->stats(); },
+                              .journal_healthy = [this] { return journal_->healthy(); },
+                              .declared_groups = {},
+                              .workers = worker_count_of(loaded_.values)},
+        std::move(*guard));
+    services_ = std::unique_ptr<proxy::services>(new proxy::services{.clock = clock_,
+                                                                     .resolver = resolver_,
+                                                                     .key_states = states_,
+                                                                     .health = health_,
+                                                                     .registry = registry_,
+                                                                     .control = *this,
+                                                                     .tls = tls,
+                                                                     .pepper = pepper_,
+                                                                     .now = {},
+                                                                     .draining = {}});
+    const unsigned count = worker_count_of(loaded_.values);
+    std::uint16_t port = server.port;
+    for (unsigned i = 0; i < count; ++i) {
+        threads_.push_back(
+            std::make_unique<net::worker_thread>("kw-worker-" + std::to_string(i), clock_));
+        workers_.push_back(std::make_unique<proxy::worker>(threads_[i]->get(), *services_,
+                                                           journal_->writer(i), *first));
+        workers_[i]->listen({.host = server.host, .port = port});
+        port = workers_[i]->port();
+    }
+    watch_metrics();
+}
+
+void runtime::impl::watch_metrics() {
+    auto& up = registry_.gauge("keywheel_store_up", "Whether the store answers.");
+    auto& backlog = registry_.gauge("keywheel_journal_backlog_records",
+                                    "Records in the journal that the store has not confirmed.");
+    auto& age = registry_.gauge("keywheel_journal_oldest_unconfirmed_seconds",
+                                "Age of the oldest such record.");
+    auto& bytes = registry_.gauge("keywheel_journal_disk_bytes", "Size of the journal on disk.");
+    auto& kept = registry_.gauge("keywheel_kept_body_bytes", "Request bodies held in memory.");
+    auto& dropped = registry_.gauge("keywheel_log_lines_dropped", "Log lines that were lost.");
+    std::vector<metrics::gauge*> by_status;
+    constexpr std::array all = {pool::key_status::active, pool::key_status::cooling,
+                                pool::key_status::quarantined, pool::key_status::banned,
+                                pool::key_status::disabled};
+    for (const auto s : all)
+        by_status.push_back(&registry_.gauge("keywheel_upstream_keys", "Upstream keys by state.",
+                                             {{"status", pool::to_string(s)}}));
+    registry_.before_render([this, &up, &backlog, &age, &bytes, &kept, &dropped, by_status] {
+        up.set(store_->health().up ? 1 : 0);
+        const auto stats = shipper_->stats();
+        backlog.set(static_cast<double>(stats.backlog_records));
+        age.set(static_cast<double>(stats.oldest_unconfirmed.count()) / 1000);
+        bytes.set(static_cast<double>(journal_->disk_bytes()));
+        kept.set(static_cast<double>(services_->now.kept_bytes.load()));
+        dropped.set(static_cast<double>(log::dropped()));
+        std::array<std::size_t, 5> count{};
+        for (const auto& [id, slot] : states_.all()) {
+            if (const auto* state = states_.get(slot))
+                ++count[static_cast<std::size_t>(state->status())];
+        }
+        for (std::size_t i = 0; i < count.size(); ++i)
+            by_status[i]->set(static_cast<double>(count[i]));
+    });
+}
+
+void runtime::impl::handle(net::control_request request,
+                           std::function<void(net::control_response)> done) {
+    control_.get().post([this, r = std::make_shared<net::control_request>(std::move(request)),
+                         done = std::move(done)] { done(admin_->handle(*r)); });
+}
+
+// Takes in the store's changes and hands the workers a new snapshot if there were any.
+void runtime::impl::refresh(bool force) {
+    auto changed = catalog_->refresh();
+    const bool stale = !changed;
+    if (changed && !seeded_) {
+        // Started while the store was away: what the configuration declares is compared now.
+        if (auto done = jobs::seed(*settings_, *catalog_, seeding())) {
+            seeded_ = true;
+            (void)catalog_->refresh();
+        }
+        changed = true;
+    }
+    if (!force && stale == stale_ && (stale || !*changed)) return;
+    stale_ = stale;
+    publish();
+    if (stale) return;
+    const store::snapshot set = catalog_->save();
+    if (auto saved = saved_->save(set.revision, set.records); !saved)
+        log::event(log::level::warn, "snapshot.not_saved", {{"err", saved.error().context}});
+}
+
+void runtime::impl::publish() {
+    auto next = builder_.build(settings(), *catalog_, stale_);
+    if (!next) {
+        log::event(log::level::error, "snapshot.refused", {{"err", next.error().context}});
+        return;
+    }
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+        proxy::worker* w = workers_[i].get();
+        threads_[i]->get().post([w, snap = *next] { w->replace_snapshot(snap); });
+    }
+}
+
+void runtime::impl::save_states(const std::vector<pool::health_event>& events) {
+    for (const auto& e : events) {
+        if (e.kind != pool::health_event::kind_t::state_changed) {
+            const bool open = e.kind == pool::health_event::kind_t::breaker_opened;
+            log::event(open ? log::level::error : log::level::info,
+                       open ? "upstream.breaker_opened" : "upstream.breaker_closed",
+                       {{"host", e.host}});
+            continue;
+        }
+        const auto key = catalog_->keys().find(e.key_id);
+        log::event(log::level::warn, "key.state_changed",
+                   {{"key", key == catalog_->keys().end() ? e.key_id : key->second->alias},
+                    {"from", pool::to_string(e.from)},
+                    {"to", pool::to_string(e.to)},
+                    {"reason", pool::to_string(e.reason)},
+                    {"status", e.status}});
+        (void)store_->save_state(std::string(state_prefix) + e.key_id,
+                                 states_.dump(e.slot, clock_.mono(), clock_.wall()));
+    }
+}
+
+net::task<void> runtime::impl::feed_rounds() {
+    net::waiter w(control_.get());
+    while (!stopping_) {
+        refresh(false);
+        co_await net::sleep_until(w, control_.get().now() + feed_interval);
+    }
+}
+
+net::task<void> runtime::impl::second_rounds() {
+    net::waiter w(control_.get());
+    auto next_clean_up = clock_.mono() + 60s;
+    while (!stopping_) {
+        const auto mono = clock_.mono();
+        const auto wall = clock_.wall();
+        health_.tick(mono, wall);
+        states_.roll_windows(wall);
+        save_states(health_.drain());
+        prober_->run_due(
+            [this](const std::string& id) -> pool::key_ptr {
+                const auto it = catalog_->keys().find(id);
+                return it == catalog_->keys().end() ? nullptr : it->second;
+            },
+            [this](const pool::upstream_key& key) {
+                return builder_.probe_target(key, *catalog_->groups().at(key.group_id));
+            });
+        if (mono >= next_clean_up) {
+            const auto removed = store_->clean_up();
+            next_clean_up = mono + (removed && *removed > 0 ? 1s : 60s);
+        }
+        co_await net::sleep_until(w, control_.get().now() + 1s);
+    }
+}
+
+// Looks at the files that the configuration came from; a change is a reload.
+net::task<void> runtime::impl::watch_rounds() {
+    net::waiter w(control_.get());
+    for (const std::string& file : loaded_.files)
+        watched_[file] = modified_at(file);
+    while (!stopping_) {
+        co_await net::sleep_until(w, control_.get().now() + watch_interval);
+        bool changed = false;
+        for (auto& [file, at] : watched_) {
+            const std::int64_t now = modified_at(file);
+            if (now != at && now != 0) changed = true;
+            at = now;
+        }
+        if (changed) reload();
+    }
+}
+
+void runtime::impl::reload() {
+    if (services_->tls) {
+        if (auto done = services_->tls->reload(); !done)
+            log::event(log::level::error, "certificate.refused", {{"err", done.error().context}});
+    }
+    auto next = load_configuration(options_.config_file, options_.env);
+    if (!next) {
+        for (const auto& p : next.error().items)
+            log::event(log::level::error, "configuration.refused", {{"err", p.to_string()}});
+        return;
+    }
+    apply_configuration(std::move(*next));
+}
+
+void runtime::impl::apply_configuration(config::loaded next) {
+    if (demo_) {
+        const auto& old = loaded_.values.groups;
+        const bool any_key =
+            std::ranges::any_of(next.values.groups, [](const auto& g) { return !g.keys.empty(); });
+        if (!any_key && !old.empty()) next.values.groups.push_back(old.back());
+    }
+    for (const auto& change : config::differences(loaded_.values, next.values)) {
+        log::event(log::level::info, "configuration.changed",
+                   {{"setting", change.key}, {"needs_restart", change.needs_restart}});
+    }
+    loaded_ = std::move(next);
+    log::set_level(loaded_.values.log.level);
+    for (const std::string& file : loaded_.files)
+        watched_.try_emplace(file, modified_at(file));
+    {
+        const std::lock_guard lock(settings_mutex_);
+        settings_ = std::make_shared<const config::settings>(loaded_.values);
+    }
+    if (auto done = jobs::seed(*settings_, *catalog_, seeding()); !done) seeded_ = false;
+    refresh(true);
+}
+
+runtime::impl::~impl() {
+    log::stop();
+}
+
+// ---- the main thread's view
+
+runtime::runtime(serve_options options) : impl_(std::make_unique<impl>(std::move(options))) {}
+runtime::~runtime() = default;
+
+void runtime::start() {
+    impl& m = *impl_;
+    m.shipper_->start();
+    for (auto& t : m.threads_)
+        t->start();
+    m.control_.start([&m](net::loop& on) {
+        m.control_dns_ = std::make_unique<net::dns_cache>(on, m.resolver_);
+        m.prober_ = std::make_unique<jobs::prober>(on, *m.control_dns_, m.health_, m.states_,
+                                                   m.clock_, m.settings()->pool.probe_timeout);
+        m.refresh(true);
+        net::spawn("feed", m.feed_rounds());
+        net::spawn("rounds", m.second_rounds());
+        net::spawn("watch", m.watch_rounds());
+        m.ready_ = true;
+    });
+    log::event(log::level::info, "server.started",
+               {{"version", KEYWHEEL_VERSION},
+                {"host", m.settings()->server.host},
+                {"port", port()},
+                {"workers", m.workers_.size()},
+                {"store", m.store_->name()}});
+}
+
+void runtime::reload() {
+    impl& m = *impl_;
+    m.control_.get().post([&m] { m.reload(); });
+}
+
+void runtime::stop(const std::function<bool()>& hurry) {
+    impl& m = *impl_;
+    m.services_->draining = true;
+    log::event(log::level::info, "server.draining");
+    const auto each = [&m](void (proxy::worker::*call)()) {
+        for (std::size_t i = 0; i < m.workers_.size(); ++i) {
+            proxy::worker* w = m.workers_[i].get();
+            m.threads_[i]->get().post([w, call] { (w->*call)(); });
+        }
+    };
+    const auto wait_for_sessions = [&m](mono_time until, const std::function<bool()>& give_up_now) {
+        while (m.services_->now.connections.load() > 0 && m.clock_.mono() < until && !give_up_now())
+            std::this_thread::sleep_for(5ms);
+    };
+    each(&proxy::worker::drain);
+    wait_for_sessions(m.clock_.mono() + m.settings()->server.shutdown_timeout, hurry);
+    each(&proxy::worker::cut_all);
+    wait_for_sessions(m.clock_.mono() + 2s, [] { return false; });
+    for (auto& t : m.threads_) {
+        t->stop();
+        t->join();
+    }
+    m.stopping_ = true;
+    m.control_.stop();
+    m.control_.join();
+    m.save_states(m.health_.drain());
+    if (!m.shipper_->flush(5s))
+        log::event(log::level::warn, "journal.not_flushed",
+                   {{"records", m.shipper_->stats().backlog_records},
+                    {"hint", "the next start ships them"}});
+    m.shipper_->stop();
+    log::event(log::level::info, "server.stopped");
+}
+
+std::uint16_t runtime::port() const noexcept {
+    return impl_->workers_.front()->port();
+}
+
+std::string runtime::greeting() const {
+    const impl& m = *impl_;
+    const auto settings = m.settings();
+    const std::string base = (settings->server.tls_certificate.empty() ? "http://" : "https://") +
+                             settings->server.host + ":" + std::to_string(port());
+    std::string text = "keywheel " KEYWHEEL_VERSION " serves on " + base + "\n";
+    if (m.demo_)
+        text +=
+            "No upstream key is set, so a demo upstream with made-up answers stands in.\n"
+            "Set OPENAI_API_KEY to use a real one.\n";
+    std::string key = "YOUR_ACCESS_KEY";
+    const std::string file = settings->store.data_dir + "/first_access_key";
+    if (!m.first_key_note_.empty()) {
+        key = m.first_key_note_;
+        text += "Access key (made now, also in " + file + "): " + key + "\n";
+    } else if (modified_at(file) != 0) {
+        key = "$(cat " + file + ")";
+    }
+    if (settings->auth.open) key = "any";
+    text += "Try it:\n  curl " + base + "/v1/chat/completions -H \"Authorization: Bearer " + key +
+            "\" -H 'Content-Type: application/json' -d "
+            "'{\"model\":\"gpt-4o-mini\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'"
+            "\n";
+    return text;
+}
+
+}  // namespace kw::app

@@ -1,0 +1,45 @@
+// Makes the snapshot that the workers read out of settings and catalog.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "config/settings.hpp"
+#include "jobs/catalog.hpp"
+#include "jobs/prober.hpp"
+#include "net/tls.hpp"
+#include "proxy/snapshot.hpp"
+
+namespace kw::app {
+
+// Control thread. Keeps what is costly to make anew: TLS contexts with their sessions, prices.
+class snapshot_builder {
+  public:
+    explicit snapshot_builder(pool::state_table& states) : states_(states) {}
+
+    // errc::invalid_argument: a setting that only shows here to be wrong (price file, CA file).
+    // What is wrong with one key or group leaves that one out, with a line in the log.
+    [[nodiscard]] result<std::shared_ptr<const proxy::snapshot>> build(
+        std::shared_ptr<const config::settings> settings, jobs::catalog& known, bool stale);
+
+    // Where a test of this key goes.
+    [[nodiscard]] jobs::probe_target probe_target(const pool::upstream_key& key,
+                                                  const pool::group& group);
+
+    // As of the last build.
+    [[nodiscard]] std::shared_ptr<const usage::price_table> prices() const { return prices_; }
+
+  private:
+    result<std::shared_ptr<net::tls_client_context>> tls_for(const std::string& ca_file);
+    result<std::shared_ptr<const proxy::upstream_target>> make_target(
+        const config::settings& settings, const pool::upstream_key& key, const pool::group& group);
+    result<std::shared_ptr<const usage::price_table>> prices_for(const config::settings& settings);
+
+    pool::state_table& states_;
+    std::map<std::string, std::shared_ptr<net::tls_client_context>> tls_;
+    std::shared_ptr<const config::settings> priced_for_;
+    std::shared_ptr<const usage::price_table> prices_;
+};
+
+}  // namespace kw::app

@@ -1,0 +1,109 @@
+// Applying the change feed record by record.
+#include "jobs/catalog.hpp"
+
+#include "core/log.hpp"
+
+namespace kw::jobs {
+namespace {
+
+void complain(const store::record& r, const error& e) {
+    log::event(log::level::error, "record.unreadable",
+               {{"kind", r.kind}, {"id", r.id}, {"err", e.context}});
+}
+
+}  // namespace
+
+catalog::catalog(store::store& from, const crypto::sealer& sealer)
+    : store_(from), sealer_(sealer) {}
+
+result<bool> catalog::refresh() {
+    bool changed = false;
+    for (;;) {
+        // What came from the file is replaced as a whole by the first answer of the store.
+        auto got = store_.changes_since(from_file_ ? 0 : revision_);
+        if (!got) return got.error();
+        if (got->reset || from_file_) {
+            clear();
+            changed = true;
+        }
+        from_file_ = false;
+        revision_ = got->revision;
+        for (const store::change& c : got->items) {
+            changed = true;
+            if (c.erased)
+                drop(c.after.kind, c.after.id);
+            else
+                take(c.after);
+        }
+        if (!got->more) return changed;
+    }
+}
+
+void catalog::load(const store::snapshot& saved) {
+    clear();
+    from_file_ = true;
+    revision_ = saved.revision;
+    for (const store::record& r : saved.records)
+        take(r);
+}
+
+store::snapshot catalog::save() const {
+    store::snapshot s;
+    s.revision = revision_;
+    s.records.reserve(records_.size());
+    for (const auto& [name, r] : records_)
+        s.records.push_back(r);
+    return s;
+}
+
+const store::record* catalog::find(std::string_view kind, std::string_view id) const {
+    const auto it = records_.find(std::pair(std::string(kind), std::string(id)));
+    return it == records_.end() ? nullptr : &it->second;
+}
+
+void catalog::take(const store::record& r) {
+    if (r.kind == group_kind) {
+        auto g = pool::group_from_json(r.json);
+        if (!g) return complain(r, g.error());
+        groups_[r.id] = std::make_shared<const pool::group>(std::move(*g));
+    } else if (r.kind == upstream_key_kind) {
+        auto k = pool::key_from_json(r.json, sealer_);
+        if (!k) return complain(r, k.error());
+        keys_[r.id] = std::make_shared<const pool::upstream_key>(std::move(*k));
+    } else if (r.kind == auth::access_key_kind) {
+        auto k = auth::access_key_from(r);
+        if (!k) return complain(r, k.error());
+        access_.insert_or_assign(r.id, std::move(*k));
+        access_changed_ = true;
+    }
+    records_.insert_or_assign(std::pair(r.kind, r.id), r);
+}
+
+void catalog::drop(std::string_view kind, const std::string& id) {
+    if (kind == group_kind) groups_.erase(id);
+    if (kind == upstream_key_kind) keys_.erase(id);
+    if (kind == auth::access_key_kind) access_changed_ = access_.erase(id) > 0 || access_changed_;
+    records_.erase(std::pair(std::string(kind), id));
+}
+
+void catalog::clear() {
+    records_.clear();
+    groups_.clear();
+    keys_.clear();
+    access_.clear();
+    access_changed_ = true;
+}
+
+std::shared_ptr<const auth::key_table> catalog::access_keys() {
+    if (access_changed_ || !table_) {
+        std::vector<auth::access_key> all;
+        all.reserve(access_.size());
+        for (const auto& [id, key] : access_)
+            all.push_back(key);
+        table_ = std::make_shared<const auth::key_table>(std::move(all));
+        access_changed_ = false;
+    }
+    return table_;
+}
+
+}  // namespace kw::jobs

@@ -1,0 +1,68 @@
+// The records that the data path needs, as the control thread knows them: read from the store's
+// change feed, kept typed, turned into the immutable tables of a snapshot.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "auth/access_key.hpp"
+#include "auth/key_table.hpp"
+#include "core/crypto.hpp"
+#include "core/error.hpp"
+#include "pool/pool_view.hpp"
+#include "store/snapshot_file.hpp"
+#include "store/store.hpp"
+
+namespace kw::jobs {
+
+inline constexpr std::string_view upstream_key_kind = "upstream_key";
+inline constexpr std::string_view group_kind = "group";
+
+// Control thread only. Store and sealer outlive it.
+class catalog {
+  public:
+    catalog(store::store& from, const crypto::sealer& sealer);
+
+    // Takes in what changed; true if anything did. errc::store_unavailable: nothing was changed.
+    result<bool> refresh();
+    // Instead of the store while that cannot be reached: the last set that was saved.
+    void load(const store::snapshot& saved);
+    // For saving. In order of kind and id.
+    [[nodiscard]] store::snapshot save() const;
+
+    [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
+    // Nothing has been read from the store itself yet.
+    [[nodiscard]] bool from_file() const noexcept { return from_file_; }
+    // The raw record; null: none.
+    [[nodiscard]] const store::record* find(std::string_view kind, std::string_view id) const;
+
+    [[nodiscard]] const std::map<std::string, pool::group_ptr>& groups() const noexcept {
+        return groups_;
+    }
+    [[nodiscard]] const std::map<std::string, pool::key_ptr>& keys() const noexcept {
+        return keys_;
+    }
+    [[nodiscard]] std::shared_ptr<const auth::key_table> access_keys();
+
+  private:
+    void take(const store::record& r);
+    void drop(std::string_view kind, const std::string& id);
+    void clear();
+
+    store::store& store_;
+    const crypto::sealer& sealer_;
+    std::uint64_t revision_ = 0;
+    bool from_file_ = false;
+    bool access_changed_ = true;
+    std::map<std::pair<std::string, std::string>, store::record, std::less<>> records_;
+    std::map<std::string, pool::group_ptr> groups_;
+    std::map<std::string, pool::key_ptr> keys_;
+    std::map<std::string, auth::access_key> access_;
+    std::shared_ptr<const auth::key_table> table_;
+};
+
+}  // namespace kw::jobs
