@@ -12,14 +12,14 @@ using mono_time = std::chrono::steady_clock::time_point;
 
 // Any thread may call both; implementations hold no lock.
 class clock_source {
- public:
+  public:
     virtual ~clock_source() = default;
     [[nodiscard]] virtual wall_time wall() const noexcept = 0;
     [[nodiscard]] virtual mono_time mono() const noexcept = 0;
 };
 
 class system_clock_source final : public clock_source {
- public:
+  public:
     [[nodiscard]] wall_time wall() const noexcept override {
         return std::chrono::time_point_cast<std::chrono::nanoseconds>(
             std::chrono::system_clock::now());
@@ -31,7 +31,7 @@ class system_clock_source final : public clock_source {
 
 // A test's clock: stands still until it is told to advance. Not for several threads at once.
 class manual_clock final : public clock_source {
- public:
+  public:
     [[nodiscard]] wall_time wall() const noexcept override { return wall_; }
     [[nodiscard]] mono_time mono() const noexcept override { return mono_; }
     void advance(std::chrono::nanoseconds by) noexcept {
@@ -40,7 +40,7 @@ class manual_clock final : public clock_source {
     }
     void set_wall(wall_time t) noexcept { wall_ = t; }
 
- private:
+  private:
     wall_time wall_{std::chrono::seconds(1'767'225'600)};  // 2026-01-01T00:00:00Z
     mono_time mono_{std::chrono::seconds(1'000)};
 };

@@ -69,9 +69,9 @@ enum class error_source : std::uint8_t { downstream, upstream, store, internal }
 // Whether the same exchange may be tried again, as far as the place that failed can tell.
 enum class retry_class : std::uint8_t {
     never,
-    other_key,                 // another upstream key may do better
-    same_key_later,            // the same key may do better after a wait
-    if_reused_connection,      // the kept-alive connection was stale: once more on a fresh one
+    other_key,             // another upstream key may do better
+    same_key_later,        // the same key may do better after a wait
+    if_reused_connection,  // the kept-alive connection was stale: once more on a fresh one
 };
 
 // The enumerator's name, e.g. "invalid_api_key". Never null.

@@ -15,7 +15,7 @@ void append_json_string(std::string& out, std::string_view text);
 // A writer that puts commas itself: w.begin_object().field("a", 1).key("b").begin_array()…
 // The caller balances begin and end. Appends to a string the caller owns.
 class json_writer {
- public:
+  public:
     explicit json_writer(std::string& out) noexcept : out_(out) {}
 
     json_writer& begin_object() { return open('{'); }
@@ -46,7 +46,7 @@ class json_writer {
         return value(v);
     }
 
- private:
+  private:
     json_writer& open(char c);
     json_writer& close(char c);
     void comma();

@@ -9,7 +9,7 @@
 namespace kw {
 
 class secret {
- public:
+  public:
     secret() = default;
     explicit secret(std::string text) noexcept : text_(std::move(text)) {}
     secret(const secret&) = default;
@@ -31,7 +31,7 @@ class secret {
     // In time that depends on the lengths only.
     friend bool operator==(const secret& a, const secret& b) noexcept;
 
- private:
+  private:
     void wipe() noexcept;
     std::string text_;
 };

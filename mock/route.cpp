@@ -58,7 +58,8 @@ net::task<bool> replaced(exchange& x) {
         x.close_after();
         const std::string line = "x-endless: " + std::string(1000, 'e') + "\r\n";
         const std::string early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
-        bool more = f.endless_1xx ? true : co_await x.send("HTTP/1.1 200 OK\r\n");
+        bool more = true;
+        if (!f.endless_1xx) more = co_await x.send("HTTP/1.1 200 OK\r\n");
         const int rounds = f.endless_1xx ? 100'000 : 65'536;
         for (int i = 0; more && i < rounds; ++i)
             more = co_await x.send(f.endless_1xx ? early : line);

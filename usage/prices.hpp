@@ -107,9 +107,9 @@ class price_table {
     // All names with their prices, sorted by name.
     [[nodiscard]] std::vector<std::pair<std::string_view, const model_price*>> list() const;
 
-     struct impl;  // opaque outside of this folder
+    struct impl;  // opaque outside of this folder
 
- private:
+  private:
     friend class price_table_builder;
     explicit price_table(std::unique_ptr<impl> state);
     std::unique_ptr<impl> impl_;

@@ -316,8 +316,7 @@ struct connection::impl {
             return away("the answer is not Redis'");
         if (raw == nullptr) return false;
         auto* const parsed = static_cast<redisReply*>(raw);
-        const bool sane =
-            parsed->type != REDIS_REPLY_ARRAY || parsed->elements <= max_reply_items;
+        const bool sane = parsed->type != REDIS_REPLY_ARRAY || parsed->elements <= max_reply_items;
         if (sane) out = converted(*parsed);
         freeReplyObject(raw);
         if (!sane) return away("the answer is too large");

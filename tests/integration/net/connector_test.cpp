@@ -69,12 +69,13 @@ struct tiny_proxy {
                     co_await read_n(*s, w, static_cast<std::size_t>(login.back()), by);
                 seen += login.substr(2, login.size() - 3) + ":" + password + " ";
                 const bool right = password == "pass";
-                co_await s->write_all(w, std::string("\x01", 1) + (right ? '\0' : '\1'), by);
+                const std::string verdict = std::string("\x01", 1) + (right ? '\0' : '\1');
+                co_await s->write_all(w, verdict, by);
                 if (!right) co_return;
             }
             const std::string head = co_await read_n(*s, w, 5, by);
-            const std::string rest = co_await read_n(
-                *s, w, head[3] == 3 ? static_cast<std::size_t>(head[4]) + 2U : 5, by);
+            const std::size_t more = head[3] == 3 ? static_cast<std::size_t>(head[4]) + 2U : 5;
+            const std::string rest = co_await read_n(*s, w, more, by);
             seen += head[3] == 3 ? rest.substr(0, rest.size() - 2) : "ip";
             std::string reply("\x05\x00\x00\x03\x04host\x00\x50", 11);
             if (!answer.empty()) reply[1] = answer[0];
@@ -87,8 +88,11 @@ struct tiny_proxy {
                 head += one;
             }
             seen += head;
-            co_await s->write_all(w, answer.empty() ? "HTTP/1.1 200 OK\r\nX: y\r\n\r\n" : answer,
-                                  by);
+            if (answer.empty()) {
+                co_await s->write_all(w, "HTTP/1.1 200 OK\r\nX: y\r\n\r\n", by);
+            } else {
+                co_await s->write_all(w, answer, by);
+            }
         }
         if (!answer.empty()) co_return;
         waiter up(b.on);

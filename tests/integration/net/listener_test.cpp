@@ -23,6 +23,12 @@ task<bool> reach(loop& on, dns_cache& dns, connect_options opts, bool read) {
     co_return back == "x";
 }
 
+task<void> connect_into(bench& b, waiter& w, connect_options opts,
+                        std::vector<std::unique_ptr<stream>>& out) {
+    auto made = co_await connect(b.on, w, b.dns, opts);
+    if (made) out.push_back(std::move(*made));
+}
+
 }  // namespace
 
 TEST_CASE("a paused listener leaves connections in the backlog until it goes on",
@@ -76,12 +82,7 @@ TEST_CASE("a flood of connections is accepted whole, peers known", "[net][listen
     std::vector<std::unique_ptr<stream>> mine;
     for (int i = 0; i < 300; ++i) {
         waiters.push_back(std::make_unique<waiter>(b.on));
-        spawn("t",
-              [](bench& bb, waiter& w, connect_options o,
-                 std::vector<std::unique_ptr<stream>>& out) -> task<void> {
-                  auto made = co_await connect(bb.on, w, bb.dns, o);
-                  if (made) out.push_back(std::move(*made));
-              }(b, *waiters.back(), b.to((*l)->local().port), mine));
+        spawn("t", connect_into(b, *waiters.back(), b.to((*l)->local().port), mine));
     }
     run_until(b.on, [&] { return got.size() == 300 && mine.size() == 300; });
     CHECK(got[0]->peer_text() == "127.0.0.1");

@@ -10,9 +10,9 @@
 #include <string>
 #include <thread>
 
-#include "../../unit/store/temp_folder.hpp"
 #include "store/redis/connection.hpp"
 #include "store/store.hpp"
+#include "tests/unit/store/temp_folder.hpp"
 
 namespace kw::store::test {
 

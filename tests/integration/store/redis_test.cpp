@@ -1,9 +1,9 @@
 // The Redis store against the conformance checks, and when Redis is away.
 #include <catch2/catch.hpp>
 
-#include "../../unit/store/conformance.hpp"
-#include "redis_server.hpp"
 #include "store/journal_shipper.hpp"
+#include "tests/integration/store/redis_server.hpp"
+#include "tests/unit/store/conformance.hpp"
 
 using namespace kw;
 using namespace kw::store;

@@ -1,5 +1,5 @@
 // The raw client of the mock's tests.
-#include "client.hpp"
+#include "tests/unit/mock/client.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

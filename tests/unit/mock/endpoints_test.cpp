@@ -5,9 +5,9 @@
 #include <boost/json.hpp>
 #include <catch2/catch.hpp>
 
-#include "client.hpp"
 #include "mock/mock_upstream.hpp"
 #include "mock/request.hpp"
+#include "tests/unit/mock/client.hpp"
 
 using kw::mock::mock_options;
 using kw::mock::mock_upstream;

@@ -3,9 +3,9 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 
-#include "client.hpp"
 #include "mock/behaviour.hpp"
 #include "mock/mock_upstream.hpp"
+#include "tests/unit/mock/client.hpp"
 
 using kw::mock::mock_options;
 using kw::mock::mock_upstream;

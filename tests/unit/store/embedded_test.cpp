@@ -1,8 +1,8 @@
 // The embedded store against the conformance checks, and its retention.
 #include <catch2/catch.hpp>
 
-#include "conformance.hpp"
-#include "temp_folder.hpp"
+#include "tests/unit/store/conformance.hpp"
+#include "tests/unit/store/temp_folder.hpp"
 
 using namespace kw;
 using namespace kw::store;

@@ -3,10 +3,10 @@
 
 #include <catch2/catch.hpp>
 
-#include "conformance.hpp"
 #include "store/data_dir.hpp"
 #include "store/snapshot_file.hpp"
-#include "temp_folder.hpp"
+#include "tests/unit/store/conformance.hpp"
+#include "tests/unit/store/temp_folder.hpp"
 
 using namespace kw;
 using namespace kw::store;

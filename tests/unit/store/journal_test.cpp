@@ -8,9 +8,9 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
-#include "conformance.hpp"
 #include "store/journal_shipper.hpp"
-#include "temp_folder.hpp"
+#include "tests/unit/store/conformance.hpp"
+#include "tests/unit/store/temp_folder.hpp"
 
 using namespace kw;
 using namespace kw::store;
