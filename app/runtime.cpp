@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "admin/admin_api.hpp"
+#include "auth/key_text.hpp"
 #include "auth/pepper.hpp"
 #include "config/base_url.hpp"
 #include "config/describe.hpp"
@@ -72,7 +73,22 @@ config::load_result load_configuration(const std::string& file, const config::en
     static const std::vector<std::string_view> views(strategies.begin(), strategies.end());
     static constexpr std::array<std::string_view, 6> providers = {
         "openai", "openai-compatible", "anthropic", "google", "gemini", "demo"};
-    return config::load(file, env, {.strategies = views, .providers = providers});
+    auto loaded = config::load(file, env, {.strategies = views, .providers = providers});
+    if (!loaded) return loaded;
+    config::problem_list bad;
+    const auto check = [&](const secret& text, const std::string& key) {
+        if (auth::declarable(text.reveal())) return;
+        const auto from = loaded->origins.find(key);
+        bad.items.push_back({from == loaded->origins.end() ? config::origin{} : from->second, key,
+                             "holds a text that cannot be an access key",
+                             "use 8 to 512 visible ASCII characters without a comma"});
+    };
+    for (const secret& text : loaded->values.auth.access_keys)
+        check(text, "auth.access_keys");
+    for (const auto& key : loaded->values.access_keys)
+        check(key.key, "access_keys." + key.name);
+    if (!bad.items.empty()) return bad;
+    return loaded;
 }
 
 struct runtime::impl final : net::control_port {

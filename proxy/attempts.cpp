@@ -92,6 +92,7 @@ pool::pick_request exchange::pick_request_now() const {
                              : 0;
     r.now = w_.mono();
     r.strict = snap_.settings->pool.multi_tier == config::tier_policy::strict;
+    r.resting_too = fallbacks_used_ > 0;
     return r;
 }
 
@@ -165,6 +166,11 @@ bool exchange::holds_first_token() const noexcept {
     return alias_->first_token_limit.has_value() || !is_reasoning_model(route_.model);
 }
 
+mono_time exchange::first_token_deadline(const upstream_target& target) const noexcept {
+    return dispatched_ + std::chrono::duration_cast<mono_time::duration>(
+                             alias_->first_token_limit.value_or(target.limits.first_token));
+}
+
 // The changes that this try's body needs: another model's name, and the usage of a stream.
 void exchange::plan_edits(const pool::group& group) {
     edits_ = {};
@@ -225,7 +231,7 @@ net::task<exchange::step> exchange::attempt(pool::picked& picked) {
     const auto hints = read_hints();
     w_.shared().health.observe_limits(picked.slot, hints, w_.mono(), w_.wall());
     if (call_.head().status() >= 400) co_return co_await take_error_answer(picked);
-    w_.shared().health.on_success(picked.slot, w_.mono(), w_.wall());
+    if (!picked.resting) w_.shared().health.on_success(picked.slot, w_.mono(), w_.wall());
     co_return co_await relay_answer(picked, false);
 }
 
@@ -285,9 +291,14 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
     }
     if (sent != outcome::ok) co_return sent;
 
-    mono_time deadline =
+    const bool head_only = head_.method_kind() == net::method_id::head;
+    const mono_time deadline =
         w_.mono() + std::chrono::duration_cast<mono_time::duration>(target.limits.first_byte);
-    co_return co_await call_.read_head(head_.method_kind() == net::method_id::head, deadline);
+    // Without a head there is no first token either.
+    if (holds_first_token() && first_token_deadline(target) < deadline)
+        co_return co_await call_.read_head(head_only, first_token_deadline(target),
+                                           transport_failure::first_token_timeout);
+    co_return co_await call_.read_head(head_only, deadline, transport_failure::first_byte_timeout);
 }
 
 pool::limit_hints exchange::read_hints() const {
@@ -359,6 +370,7 @@ net::task<exchange::step> exchange::after_failure(pool::picked& picked, pool::up
     others.tried = {excluded.data(), excluded.size()};
     auto same = pick_request_now();
     same.bound_key = picked.key->id;
+    use_ = {};
 
     const auto& settings = snap_.settings->pool;
     pool::exchange_state x;
@@ -370,7 +382,7 @@ net::task<exchange::step> exchange::after_failure(pool::picked& picked, pool::up
                            snap_.aliases->next(alias_->name, *cause, fallbacks_used_) != nullptr;
     const auto* target = snap_.targets->find(picked.key);
     x.time_left = target->limits.total - (w_.mono() - started_);
-    x.same_key_usable = true;
+    x.same_key_usable = w_.selector().can_pick(*snap_.pool, same);
     pool::retry_settings rules;
     rules.enabled = settings.retry && picked.of->retry;
     rules.retries_per_model = static_cast<std::uint16_t>(settings.retry_max);
@@ -380,7 +392,6 @@ net::task<exchange::step> exchange::after_failure(pool::picked& picked, pool::up
     const pool::retry_decision decision = pool::would_retry(x, r, v, rules);
     if (may_be_billed_) book_abandoned();
     fresh_connection_ = false;
-    use_ = {};
     switch (decision.step) {
         case pool::retry_step::fresh_connection:
             fresh_connection_ = true;
@@ -389,7 +400,8 @@ net::task<exchange::step> exchange::after_failure(pool::picked& picked, pool::up
             co_return step::again;
         case pool::retry_step::other_key:
             tried_.push_back(picked.slot);
-            co_return tried_.size() < tried_.capacity() ? step::again : co_await end_failed(r);
+            if (tried_.size() < tried_.capacity()) co_return step::again;
+            co_return co_await end_failed(r);
         case pool::retry_step::same_key_after: {
             if (decision.wait == 0ns) co_return step::again;
             const auto got = co_await client_.wait.wait(
@@ -501,11 +513,7 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
     plan.total_deadline =
         started_ + std::chrono::duration_cast<mono_time::duration>(target.limits.total);
     plan.hold_first_token = plan.split_events && count_answer_ && holds_first_token();
-    if (plan.hold_first_token) {
-        plan.first_token_deadline =
-            dispatched_ + std::chrono::duration_cast<mono_time::duration>(
-                              alias_->first_token_limit.value_or(target.limits.first_token));
-    }
+    if (plan.hold_first_token) plan.first_token_deadline = first_token_deadline(target);
     plan.dialect = endpoint_.dialect == usage::dialect::anthropic ? frame_dialect::anthropic
                    : endpoint_.family == "responses"              ? frame_dialect::responses
                                                                   : frame_dialect::chat;
@@ -529,7 +537,8 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
 
     // Bytes are leaving: from here on there is no other try (unless the first token is held back).
     const auto first_output = [this] { body_.release(); };
-    const auto before_last = [this, error_answer] {
+    const auto before_last = [this, error_answer](std::uint64_t bytes) {
+        record_.bytes_out = static_cast<std::int64_t>(bytes);
         finish(error_answer ? store::exchange_end::failed : store::exchange_end::completed,
                errc::ok);
     };
@@ -537,7 +546,7 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
                   first_output, before_last);
     const relay_end end = co_await through.run(
         net::body_framer(head.body(), head.body_length(), net::trailer_rule::skip));
-    record_.bytes_out = static_cast<std::int64_t>(through.bytes_out());
+    if (!finished_) record_.bytes_out = static_cast<std::int64_t>(through.bytes_out());
     first_content_ = through.first_content_at();
 
     switch (end) {

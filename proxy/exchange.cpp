@@ -56,14 +56,14 @@ exchange::~exchange() {
 
 net::task<bool> exchange::run() {
     const auto& server = snap_.settings->server;
+    // First of all: whoever refuses must know of a body that is still to come.
+    body_framer_.start(head_.body(), head_.body_length());
     if (w_.shared().now.exchanges.load(std::memory_order_relaxed) > server.max_exchanges) {
         co_return co_await refuse(
-            error(errc::overloaded, "Too many requests are being served; try again shortly."),
-            {.retry_after = std::chrono::seconds(1)});
+            error(errc::overloaded, "Too many requests are being served; try again shortly."));
     }
     if (auto known = identify(); !known) co_return co_await refuse(known.error());
 
-    body_framer_.start(head_.body(), head_.body_length());
     streaming_body_ = !body_is_kept();
     if (head_.expect_continue() && head_.body() != net::framing::none) {
         co_await client_.stream->write_all(client_.wait, "HTTP/1.1 100 Continue\r\n\r\n",
@@ -198,11 +198,11 @@ net::task<bool> exchange::refuse(error e, error_details details) {
         finish(store::exchange_end::client_closed, e.code);
         co_return false;
     }
-    const bool body_left = !body_framer_.complete() || (streaming_body_ && !body_started_ &&
-                                                        head_.body() != net::framing::none);
-    const bool keep = head_.keep_alive() && !body_left && !w_.shared().draining.load();
+    const bool keep = head_.keep_alive() && body_framer_.complete() && !w_.shared().draining.load();
     details.request_id = record_.id;
     details.close = !keep;
+    if (e.code == errc::overloaded && !details.retry_after)
+        details.retry_after = std::chrono::seconds(1);
     record_.status = details.status.value_or(http_status(e.code));
     const std::string text =
         make_error_response(e, shape_, details, head_.method_kind() == net::method_id::head);

@@ -74,6 +74,8 @@ class exchange {
     [[nodiscard]] pool::limit_hints read_hints() const;
     [[nodiscard]] std::string own_header_lines(bool whole, bool last_try) const;
     [[nodiscard]] bool holds_first_token() const noexcept;
+    // Of the try under way, where holds_first_token().
+    [[nodiscard]] mono_time first_token_deadline(const upstream_target& target) const noexcept;
     bool switch_route(pool::fallback_cause cause);
     [[nodiscard]] pool::pick_request pick_request_now() const;
 

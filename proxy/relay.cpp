@@ -21,7 +21,7 @@ constexpr std::size_t max_held = 256U << 10U;
 
 relay::relay(worker& w, client_connection& client, upstream_call& call, usage::scanner* scanner,
              const relay_plan& plan, std::function<void()> first_output,
-             std::function<void()> before_last)
+             std::function<void(std::uint64_t)> before_last)
     : worker_(w),
       client_(client),
       call_(call),
@@ -40,6 +40,7 @@ void relay::take_events(std::string_view payload) {
             data = joined_;
         }
         const usage::event_info info = scanner_->on_event(data);
+        if (info.broken) return false;
         if (info.content && !content_) {
             content_ = true;
             content_at_ = worker_.loop().now();
@@ -125,17 +126,23 @@ bool relay::emit(std::string_view raw, bool last) {
         head = plan_.head;
         if (first_output_) first_output_();
     }
-    if (last && before_last_) before_last_();
-    if (!plan_.split_events && plan_.client_framing == call_.head().body()) return offer(head, raw);
-    if (plan_.client_framing != net::framing::chunked) return offer(head, out_);
     std::array<char, net::max_chunk_head> chunk{};
-    std::size_t size = 0;
-    if (!out_.empty()) {
-        size = net::write_chunk_head(chunk.data(), out_.size());
-        out_ += net::chunk_end;
+    std::string_view chunk_head;
+    std::string_view bytes = out_;
+    if (!plan_.split_events && plan_.client_framing == call_.head().body()) {
+        bytes = raw;
+    } else if (plan_.client_framing == net::framing::chunked) {
+        if (!out_.empty()) {
+            chunk_head = {chunk.data(), net::write_chunk_head(chunk.data(), out_.size())};
+            out_ += net::chunk_end;
+        }
+        if (last) out_ += net::last_chunk;
+        bytes = out_;
     }
-    if (last) out_ += net::last_chunk;
-    return offer(head, {chunk.data(), size}, out_);
+    if (last && before_last_) {
+        before_last_(bytes_out_ + unsent_.size() + head.size() + chunk_head.size() + bytes.size());
+    }
+    return offer(head, chunk_head, bytes);
 }
 
 net::task<relay_end> relay::run(net::body_framer body) {
@@ -185,7 +192,7 @@ net::task<relay_end> relay::run(net::body_framer body) {
             if (!gone_ && (complete || !committed_ || !raw.empty())) {
                 if (!rewrite || complete || !committed_ || !out_.empty()) emit(raw, complete);
             } else if (complete && before_last_) {
-                before_last_();
+                before_last_(bytes_out_);
             }
             out_.clear();
         }

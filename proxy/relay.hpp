@@ -51,10 +51,11 @@ enum class relay_end : std::uint8_t {
 class relay {
   public:
     // scanner: null when there is nothing to count. before_last is called once, before the bytes
-    // that tell the client that the answer is over; first_output when the first bytes leave.
+    // that tell the client that the answer is over, with the number of all bytes including those;
+    // first_output when the first bytes leave.
     relay(worker& w, client_connection& client, upstream_call& call, usage::scanner* scanner,
           const relay_plan& plan, std::function<void()> first_output,
-          std::function<void()> before_last);
+          std::function<void(std::uint64_t)> before_last);
 
     net::task<relay_end> run(net::body_framer body);
 
@@ -83,7 +84,7 @@ class relay {
     usage::scanner* scanner_;
     const relay_plan& plan_;
     std::function<void()> first_output_;
-    std::function<void()> before_last_;
+    std::function<void(std::uint64_t)> before_last_;
 
     net::sse_splitter splitter_;
     std::string out_;     // events to send in this round, or held back

@@ -9,7 +9,8 @@ namespace kw::proxy {
 
 net::task<result<void>> read_body(worker& w, client_connection& client, net::body_framer& framer,
                                   kept_body& into, std::size_t limit) {
-    const auto& server = w.current().settings->server;
+    const auto held = w.hold();  // settings may be replaced while we wait
+    const auto& server = (*held)->settings->server;
     const auto budget = static_cast<std::int64_t>(server.max_kept_bytes);
     if (framer.remaining() > limit)
         co_return error(errc::body_too_large,

@@ -96,9 +96,11 @@ net::task<bool> session::handshake() {
 // Waits for the next head. While nothing of it has come, the keep-alive limit holds, from its
 // first byte on the header limit, however slowly the rest trickles in.
 net::task<session::head_result> session::read_head() {
-    const auto& server = worker_.current().settings->server;
+    // Copied: the settings may be replaced while we wait.
+    const auto header_timeout = worker_.current().settings->server.header_timeout;
     head_.reset();
-    mono_time deadline = worker_.loop().now() + server.keep_alive_timeout;
+    mono_time deadline =
+        worker_.loop().now() + worker_.current().settings->server.keep_alive_timeout;
     bool begun = false;
     for (;;) {
         if (!client_.in.empty()) {
@@ -107,7 +109,7 @@ net::task<session::head_result> session::read_head() {
             if (parsed == net::parse_status::bad) co_return head_result::refused;
             if (!begun) {
                 begun = true;
-                deadline = worker_.loop().now() + server.header_timeout;
+                deadline = worker_.loop().now() + header_timeout;
             }
         }
         const auto scratch = worker_.scratch();
@@ -147,10 +149,13 @@ void session::find_client_address() {
     const auto& snap = worker_.current();
     client_.address = client_.stream->peer().ip;
     if (snap.trusted_proxies.empty() || !head_.has(header_id::x_forwarded_for)) return;
+    // Of many lines the last ones count: those our proxies wrote.
     boost::container::static_vector<std::string_view, 8> values;
-    for (const auto& h : head_)
-        if (h.id == header_id::x_forwarded_for && values.size() < values.capacity())
-            values.push_back(h.value);
+    for (const auto& h : head_) {
+        if (h.id != header_id::x_forwarded_for) continue;
+        if (values.size() == values.capacity()) values.erase(values.begin());
+        values.push_back(h.value);
+    }
     client_.address =
         net::client_behind(client_.address, snap.trusted_proxies, {values.data(), values.size()});
 }

@@ -125,7 +125,8 @@ net::task<upstream_call::outcome> upstream_call::send(std::span<const std::strin
 
 net::task<upstream_call::outcome> upstream_call::send_streaming(std::string_view head,
                                                                 net::body_framer& body) {
-    const auto& server = worker_.current().settings->server;
+    const auto held = worker_.hold();  // settings may be replaced while we wait
+    const auto& server = (*held)->settings->server;
     unsent_ = head;
     for (;;) {
         if (unsent_.empty()) {
@@ -197,7 +198,8 @@ net::task<upstream_call::outcome> upstream_call::send_streaming(std::string_view
     co_return outcome::ok;
 }
 
-net::task<upstream_call::outcome> upstream_call::read_head(bool head_request, mono_time deadline) {
+net::task<upstream_call::outcome> upstream_call::read_head(bool head_request, mono_time deadline,
+                                                           transport_failure late) {
     unsigned interim = 0;
     for (;;) {
         if (!in_.empty()) {
@@ -230,7 +232,7 @@ net::task<upstream_call::outcome> upstream_call::read_head(bool head_request, mo
         }
         const auto got =
             co_await client_.wait.wait(stream_->bit_for(r.status) | net::hangup_a, deadline);
-        if (got & net::timed_out) co_return fail(transport_failure::first_byte_timeout);
+        if (got & net::timed_out) co_return fail(late);
         if (got & net::hangup_a) co_return outcome::client_gone;
     }
 }

@@ -42,8 +42,10 @@ class upstream_call {
     // Sends the head, then the client's body as it comes, byte for byte.
     net::task<outcome> send_streaming(std::string_view head, net::body_framer& body);
 
-    // Reads the answer's head; interim (1xx) answers are passed over.
-    net::task<outcome> read_head(bool head_request, mono_time deadline);
+    // Reads the answer's head; interim (1xx) answers are passed over. `late`: what missing the
+    // deadline is.
+    net::task<outcome> read_head(bool head_request, mono_time deadline,
+                                 pool::transport_failure late);
 
     // Reads on until the body ends or `limit` bytes of payload are there: the answer of an error,
     // small enough to be looked at before it is decided what becomes of it. payload gets the body

@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "proxy/error_response.hpp"
 #include "proxy/session.hpp"
 
 namespace kw::proxy {
@@ -48,7 +49,39 @@ std::uint16_t worker::port() const noexcept {
 
 void worker::accepted(std::unique_ptr<net::stream> client) {
     metrics_.connections.add();
-    net::spawn("session", session::run(*this, std::move(client)));
+    const auto open = shared_.now.connections.load(std::memory_order_relaxed);
+    if (open < current().settings->server.max_connections) {
+        net::spawn("session", session::run(*this, std::move(client)));
+    } else if (refusals_ < max_refusals && !shared_.tls) {
+        net::spawn("refuse", refuse(std::move(client)));
+    }
+}
+
+// Too many connections: says so and closes. With TLS it is closed without a word, since a handshake
+// costs more than what is to be saved. What the client has sent is read first, for closing with
+// unread bytes would take the answer back (RST).
+net::task<void> worker::refuse(std::unique_ptr<net::stream> client) {
+    ++refusals_;
+    metrics_.count_refused_head(503);
+    net::waiter wait(loop_);
+    client->attach(&wait, net::read_a, net::write_a, net::hangup_a);
+    const error e(errc::overloaded, "Too many connections are open; try again shortly.");
+    const std::string text = make_error_response(
+        e, error_shape::openai, {.retry_after = std::chrono::seconds(1), .close = true});
+    (void)client->write(text);
+    client->shutdown_write();
+    const mono_time deadline = loop_.now() + std::chrono::seconds(1);
+    for (std::size_t seen = 0; seen < scratch_size;) {
+        const auto r = client->read(scratch());
+        if (r.ok()) {
+            seen += r.bytes;
+            continue;
+        }
+        if (!r.would_block()) break;
+        const net::events got = co_await wait.wait(net::read_a, deadline);
+        if (got & net::timed_out) break;
+    }
+    --refusals_;
 }
 
 void worker::replace_snapshot(std::shared_ptr<const snapshot> next) {
@@ -58,15 +91,13 @@ void worker::replace_snapshot(std::shared_ptr<const snapshot> next) {
 void worker::add(session& s) {
     sessions_.insert(&s);
     metrics_.sessions_open.add(1);
-    const auto open = shared_.now.connections.fetch_add(1, std::memory_order_relaxed) + 1;
-    if (open >= current().settings->server.max_connections && listener_) listener_->pause();
+    shared_.now.connections.fetch_add(1, std::memory_order_relaxed);
 }
 
 void worker::remove(session& s) noexcept {
     sessions_.erase(&s);
     metrics_.sessions_open.add(-1);
-    const auto open = shared_.now.connections.fetch_sub(1, std::memory_order_relaxed) - 1;
-    if (open < current().settings->server.max_connections && listener_) listener_->resume();
+    shared_.now.connections.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void worker::drain() {

@@ -105,7 +105,10 @@ class worker {
   private:
     static constexpr std::size_t scratch_size = 64 * 1024;
 
+    static constexpr std::size_t max_refusals = 256;  // under way at a time
+
     void accepted(std::unique_ptr<net::stream> client);
+    net::task<void> refuse(std::unique_ptr<net::stream> client);
 
     net::loop& loop_;
     services& shared_;
@@ -120,6 +123,7 @@ class worker {
     std::unique_ptr<char[]> scratch_;
     std::unique_ptr<net::listener> listener_;
     std::unordered_set<session*> sessions_;
+    std::size_t refusals_ = 0;
 };
 
 }  // namespace kw::proxy
