@@ -1,0 +1,55 @@
+// The handlers of all routes, and the table that names them. They are only reached through the
+// gate in admin_api.cpp.
+#pragma once
+
+#include <span>
+
+#include "admin/call.hpp"
+
+namespace kw::admin {
+
+using handler = result<reply> (*)(call&);
+
+struct route {
+    route_info info;
+    handler run = nullptr;
+    bool records = true;  // wants the catalogue level with the store
+};
+[[nodiscard]] std::span<const route> route_table();
+
+// status.cpp
+result<reply> show_stats(call& c);
+result<reply> show_health(call& c);
+result<reply> list_prices(call& c);
+// keys.cpp
+result<reply> list_keys(call& c);
+result<reply> show_key(call& c);
+result<reply> create_key(call& c);
+result<reply> update_key(call& c);
+result<reply> toggle_key(call& c);
+result<reply> move_key(call& c);
+result<reply> note_key(call& c);
+result<reply> delete_key(call& c);
+result<reply> delete_disabled_keys(call& c);
+result<reply> delete_banned_keys(call& c);
+// key_batch.cpp
+result<reply> add_keys(call& c);
+// groups.cpp
+result<reply> list_groups(call& c);
+result<reply> show_group(call& c);
+result<reply> create_group(call& c);
+result<reply> update_group(call& c);
+result<reply> delete_group(call& c);
+// access_keys.cpp
+result<reply> list_access_keys(call& c);
+result<reply> show_access_key(call& c);
+result<reply> create_access_key(call& c);
+result<reply> update_access_key(call& c);
+result<reply> toggle_access_key(call& c);
+result<reply> delete_access_key(call& c);
+// usage.cpp
+result<reply> show_usage(call& c);
+result<reply> list_requests(call& c);
+result<reply> show_request(call& c);
+
+}  // namespace kw::admin
