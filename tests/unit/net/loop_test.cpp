@@ -186,19 +186,19 @@ TEST_CASE("posted work runs in order, also from other threads", "[net][loop]") {
         on.post([&seen, i] { seen.push_back(i); });
     on.post([&] { on.post([&] { seen.push_back(100); }); });
     std::size_t from_threads = 0;
-    std::vector<std::jthread> threads;
-    for (int t = 0; t < 2; ++t)
-        threads.emplace_back([&] {
-            for (int i = 0; i < 1000; ++i)
-                on.post([&] { ++from_threads; });
-        });
-    threads.emplace_back([&] {
-        threads[0].join();
-        threads[1].join();
+    const auto post_many = [&] {
+        for (int i = 0; i < 1000; ++i)
+            on.post([&] { ++from_threads; });
+    };
+    std::thread first(post_many);
+    std::thread second(post_many);
+    std::thread stopper([&] {
+        first.join();
+        second.join();
         on.stop();
     });
     on.run();
-    threads[2].join();
+    stopper.join();
     CHECK(from_threads == 2000);
     CHECK(seen == std::vector{0, 1, 2, 100});
 }
