@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "admin/admin_api.hpp"
+#include "admin/holder_api.hpp"
 #include "auth/key_text.hpp"
 #include "auth/pepper.hpp"
 #include "config/base_url.hpp"
@@ -438,7 +439,10 @@ void runtime::impl::watch_metrics() {
 void runtime::impl::handle(net::control_request request,
                            std::function<void(net::control_response)> done) {
     control_.get().post([this, r = std::make_shared<net::control_request>(std::move(request)),
-                         done = std::move(done)] { done(admin_->handle(*r)); });
+                         done = std::move(done)] {
+        const bool holder = r->path.starts_with("/v1/");
+        done(holder ? admin::answer_holder(*r, *store_) : admin_->handle(*r));
+    });
 }
 
 // Takes in the store's changes and hands the workers a new snapshot if there were any.

@@ -17,8 +17,9 @@ struct control_request {
     std::string method;
     std::string path;
     std::string query;
-    secret admin_key;    // x-admin-key; empty when absent
-    std::string source;  // the client's address without its port
+    secret admin_key;           // x-admin-key; empty when absent
+    std::string access_key_id;  // under /v1: of the caller, who has been checked
+    std::string source;         // the client's address without its port
     std::string request_id;
     std::string content_type;
     std::string if_match;

@@ -1,14 +1,11 @@
 // The part of an exchange before any upstream is asked: identity, body, model.
 #include "proxy/exchange.hpp"
 
-#include "auth/authenticator.hpp"
-#include "auth/credential.hpp"
+#include "proxy/identity.hpp"
 #include "proxy/worker.hpp"
 
 namespace kw::proxy {
 namespace {
-
-using net::header_id;
 
 bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) noexcept {
     return text.size() >= prefix.size() &&
@@ -90,26 +87,10 @@ net::task<bool> exchange::run() {
 }
 
 result<void> exchange::identify() {
-    if (snap_.settings->auth.open) return {};
-    const std::string_view text = auth::pick_credential({
-        .authorization = head_.find(header_id::authorization),
-        .x_api_key = head_.find(header_id::x_api_key),
-        .api_key = head_.find(header_id::api_key),
-        .x_goog_api_key = head_.find(header_id::x_goog_api_key),
-        .path = head_.path(),
-        .query = head_.query(),
-    });
-    auto known = w_.authenticator().identify(text, record_.started, *snap_.access_keys);
-    if (!known) {
-        if (known.error().code == errc::invalid_api_key && snap_.stale) {
-            return error(errc::store_unavailable,
-                         "This key cannot be checked now because the store is out of reach; try "
-                         "again shortly.",
-                         error_source::store);
-        }
-        return known.error();
-    }
+    auto known = identify_caller(w_, snap_, head_);
+    if (!known) return known.error();
     access_ = *known;
+    if (!access_) return {};
     record_.access_key_id = access_->id;
     if (!auth::may_use_endpoint(*access_, endpoint_.family)) {
         return error(errc::endpoint_not_allowed,

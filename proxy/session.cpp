@@ -12,6 +12,7 @@
 #include "net/tls.hpp"
 #include "proxy/error_response.hpp"
 #include "proxy/exchange.hpp"
+#include "proxy/identity.hpp"
 #include "proxy/message_heads.hpp"
 #include "proxy/request_body.hpp"
 #include "proxy/worker.hpp"
@@ -178,6 +179,7 @@ net::task<bool> session::answer() {
             co_return false;
         }
     }
+    if (is_under(path, "/v1/keywheel")) co_return co_await answer_holder();
     if (is_under(path, "/v1") || is_under(path, "/v1beta")) {
         exchange x(worker_, client_, head_);
         co_return co_await x.run();
@@ -211,13 +213,28 @@ net::task<bool> session::answer_health() {
     co_return co_await send_response(std::move(r), keep);
 }
 
+// What the holder of an access key asks about it: the worker knows who asks, the control thread
+// knows the answer.
+net::task<bool> session::answer_holder() {
+    auto known = identify_caller(worker_, worker_.current(), head_);
+    if (known) {
+        const bool no_body = head_.body() == net::framing::none;
+        co_return co_await ask_control({}, no_body, *known ? (*known)->id : std::string());
+    }
+    const std::string text =
+        make_error_response(known.error(), error_shape::openai, {.close = true});
+    co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
+    co_return false;
+}
+
 net::task<bool> session::answer_control() {
-    struct shared_answer {
-        net::control_response response;
-        bool ready = false;
-    };
     kept_body body(worker_.shared().now.kept_bytes);
     net::body_framer framer(head_.body(), head_.body_length());
+    // No memory for a stranger's body: the control thread, which judges and counts the guess, is
+    // asked without it.
+    const bool known = equal_constant_time(head_.find(header_id::x_admin_key),
+                                           worker_.current().settings->auth.admin_key.reveal());
+    if (!known) co_return co_await ask_control({}, framer.complete());
     if (head_.expect_continue())
         co_await client_.stream->write_all(client_.wait, "HTTP/1.1 100 Continue\r\n\r\n",
                                            worker_.loop().now() + 5s);
@@ -229,15 +246,24 @@ net::task<bool> session::answer_control() {
         co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
         co_return false;
     }
+    co_return co_await ask_control(body.text(), true);
+}
+
+net::task<bool> session::ask_control(std::string_view body, bool keep, std::string access_key_id) {
+    struct shared_answer {
+        net::control_response response;
+        bool ready = false;
+    };
     net::control_request q;
     q.method = head_.method();
     q.path = head_.path();
     q.query = head_.query();
     q.admin_key = secret(std::string(head_.find(header_id::x_admin_key)));
+    q.access_key_id = std::move(access_key_id);
     q.source = client_.address.to_string();
     q.content_type = head_.content_type();
     q.if_match = head_.find("if-match");
-    q.body = body.text();
+    q.body = body;
 
     // The answer comes on the control thread and is carried home; this session may be gone by then.
     auto answer = std::make_shared<shared_answer>();
@@ -260,7 +286,7 @@ net::task<bool> session::answer_control() {
         const auto got = co_await client_.wait.wait(net::woken | net::hangup_a, deadline);
         if (got & (net::timed_out | net::hangup_a)) co_return false;
     }
-    co_return co_await send_response(std::move(answer->response), head_.keep_alive());
+    co_return co_await send_response(std::move(answer->response), keep && head_.keep_alive());
 }
 
 net::task<bool> session::send_response(net::control_response response, bool keep) {

@@ -39,6 +39,8 @@ class session {
     net::task<bool> answer();
     net::task<bool> answer_health();
     net::task<bool> answer_control();
+    net::task<bool> answer_holder();
+    net::task<bool> ask_control(std::string_view body, bool keep, std::string access_key_id = {});
     net::task<bool> send_response(net::control_response response, bool keep);
     net::task<void> refuse_head();
     net::task<void> linger();

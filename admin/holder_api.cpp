@@ -1,0 +1,69 @@
+// The one question that holders of access keys may ask so far, answered in the shape of the API
+// that their clients speak.
+#include "admin/holder_api.hpp"
+
+#include "admin/values.hpp"
+#include "core/error.hpp"
+#include "store/store.hpp"
+
+namespace kw::admin {
+namespace {
+
+constexpr std::string_view requests_path = "/v1/keywheel/requests/";
+
+net::control_response refuse_holder(std::uint16_t status, std::string_view code,
+                                    std::string_view message) {
+    net::control_response r;
+    r.status = status;
+    json_writer w(r.body);
+    w.begin_object().key("error").begin_object();
+    w.field("message", message);
+    w.field("type", status >= 500 ? "server_error" : "invalid_request_error");
+    w.key("param").null();
+    w.field("code", code).end_object().end_object();
+    return r;
+}
+
+std::string_view name_of(store::usage_outcome outcome) noexcept {
+    switch (outcome) {
+        case store::usage_outcome::exact:
+            return "exact";
+        case store::usage_outcome::estimated:
+            return "estimated";
+        case store::usage_outcome::none:
+            break;
+    }
+    return "none";
+}
+
+}  // namespace
+
+net::control_response answer_holder(const net::control_request& request, store::store& from) {
+    if (!request.path.starts_with(requests_path))
+        return refuse_holder(404, "not_found", "There is no such page under /v1/keywheel.");
+    if (request.method != "GET")
+        return refuse_holder(405, "method_not_allowed", "Only GET is allowed here.");
+    const std::string id = request.path.substr(requests_path.size());
+    const auto record = from.find_record(id);
+    if (!record && record.error().code == errc::store_unavailable)
+        return refuse_holder(503, "store_unavailable", "The store is out of reach; try again.");
+    const bool own =
+        record && (request.access_key_id.empty() || record->access_key_id == request.access_key_id);
+    if (!own)
+        return refuse_holder(404, "not_found",
+                             "No request of this access key has that id (x-keywheel-request-id); a "
+                             "record appears within a second of the request's end.");
+    net::control_response r;
+    json_writer w(r.body);
+    w.begin_object().field("id", record->id).field("object", "keywheel.request");
+    write_time(w, "started", record->started);
+    w.field("endpoint", record->endpoint).field("status", record->status);
+    w.field("model_asked", record->model_asked).field("model_served", record->model_served);
+    w.field("outcome", name_of(record->outcome)).field("attempts", record->attempts);
+    write_tokens(w, "tokens", record->tokens);
+    write_money(w, "cost", record->rated_cost);
+    w.end_object();
+    return r;
+}
+
+}  // namespace kw::admin

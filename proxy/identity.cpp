@@ -1,0 +1,32 @@
+// From the head's credential to the access key.
+#include "proxy/identity.hpp"
+
+#include "auth/credential.hpp"
+#include "proxy/worker.hpp"
+
+namespace kw::proxy {
+
+using net::header_id;
+
+result<const auth::access_key*> identify_caller(worker& w, const snapshot& snap,
+                                                const net::http_head& head) {
+    if (snap.settings->auth.open) return static_cast<const auth::access_key*>(nullptr);
+    const std::string_view text = auth::pick_credential({
+        .authorization = head.find(header_id::authorization),
+        .x_api_key = head.find(header_id::x_api_key),
+        .api_key = head.find(header_id::api_key),
+        .x_goog_api_key = head.find(header_id::x_goog_api_key),
+        .path = head.path(),
+        .query = head.query(),
+    });
+    auto known = w.authenticator().identify(text, w.wall(), *snap.access_keys);
+    if (!known && known.error().code == errc::invalid_api_key && snap.stale) {
+        return error(errc::store_unavailable,
+                     "This key cannot be checked now because the store is out of reach; try again "
+                     "shortly.",
+                     error_source::store);
+    }
+    return known;
+}
+
+}  // namespace kw::proxy

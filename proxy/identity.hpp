@@ -1,0 +1,18 @@
+// Who is calling: the credential found in a request's head and looked up in the worker's snapshot.
+#pragma once
+
+#include "auth/access_key.hpp"
+#include "core/error.hpp"
+#include "net/http_head.hpp"
+#include "proxy/snapshot.hpp"
+
+namespace kw::proxy {
+
+class worker;
+
+// Null on an open proxy. Errors: those of auth::authenticator, and store_unavailable for a key
+// that is unknown while the store cannot be asked. The key lives as long as the snapshot.
+[[nodiscard]] result<const auth::access_key*> identify_caller(worker& w, const snapshot& snap,
+                                                              const net::http_head& head);
+
+}  // namespace kw::proxy
