@@ -25,6 +25,12 @@ void write_sums(json_writer& w, const store::aggregate& a) {
     write_tokens(w, "tokens", a.tokens);
     write_money(w, "cost", a.cost);
     write_money(w, "rated_cost", a.rated_cost);
+    w.key("estimated_part")
+        .begin_object()
+        .field("input", a.estimated_input)
+        .field("output", a.estimated_output);
+    write_money(w, "cost", a.estimated_cost);
+    w.end_object();
 }
 
 void add(store::aggregate& sum, const store::aggregate& a) {
@@ -41,6 +47,9 @@ void add(store::aggregate& sum, const store::aggregate& a) {
         sum.tokens.*field += a.tokens.*field;
     sum.cost += a.cost;
     sum.rated_cost += a.rated_cost;
+    sum.estimated_input += a.estimated_input;
+    sum.estimated_output += a.estimated_output;
+    sum.estimated_cost += a.estimated_cost;
 }
 
 // What a person calls the subject; "" where there is no better word.

@@ -110,6 +110,8 @@ bool exchange::switch_route(pool::fallback_cause cause) {
 net::task<bool> exchange::serve() {
     const auto& pool_settings = snap_.settings->pool;
     for (;;) {
+        // Nobody is there for another try's answer.
+        if (client_.gone()) co_return co_await refuse(error(errc::client_closed));
         auto picked = w_.selector().pick(*snap_.pool, pick_request_now());
         if (picked) {
             const step s = co_await attempt(*picked);
@@ -203,10 +205,12 @@ net::task<exchange::step> exchange::attempt(pool::picked& picked) {
 
     const mono_time from = w_.mono();
     const auto outcome = co_await dispatch(picked);
-    upstream_time_ += w_.mono() - from;
+    const mono_time to = w_.mono();
+    upstream_time_ += to - from;
 
     switch (outcome) {
         case upstream_call::outcome::ok:
+            answered_ = to;
             break;
         case upstream_call::outcome::client_gone:
             may_be_billed_ = call_.sent_any();
@@ -239,7 +243,10 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
     const upstream_target& target = *snap_.targets->find(picked.key);
     using outcome = upstream_call::outcome;
     dispatched_ = w_.mono();
-    const auto opened = co_await call_.open(target, fresh_connection_);
+    const bool drain =
+        endpoint_.billable && picked.of->on_disconnect == pool::disconnect_policy::drain;
+    const auto opened = co_await call_.open(target, fresh_connection_,
+                                            drain ? snap_.settings->disconnect.drain_timeout : 0ms);
     if (opened != outcome::ok) co_return opened;
     (call_.reused() ? w_.metrics().upstream_connections_reused
                     : w_.metrics().upstream_connections_new)
@@ -404,6 +411,7 @@ net::task<exchange::step> exchange::after_failure(pool::picked& picked, pool::up
             co_return co_await end_failed(r);
         case pool::retry_step::same_key_after: {
             if (decision.wait == 0ns) co_return step::again;
+            waited_ += decision.wait;
             const auto got = co_await client_.wait.wait(
                 net::hangup_a,
                 w_.mono() + std::chrono::duration_cast<mono_time::duration>(decision.wait));
@@ -445,10 +453,8 @@ std::string exchange::own_header_lines(bool whole, bool last_try) const {
         lines += "\r\n";
     }
     if (on.overhead) {
-        const auto ours = (w_.mono() - body_done_) - upstream_time_ - waited_;
-        const auto us = std::chrono::duration_cast<std::chrono::microseconds>(ours).count();
         lines += "x-keywheel-overhead-us: ";
-        append_number(lines, static_cast<std::uint64_t>(std::max<std::int64_t>(us, 0)));
+        append_number(lines, static_cast<std::uint64_t>(record_.overhead_us));
         lines += "\r\n";
     }
     if (on.cost && whole && record_.cost)
@@ -521,6 +527,9 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
 
     const bool keep = head_.keep_alive() && plan.client_framing != net::framing::until_close &&
                       body_framer_.complete() && !w_.shared().draining.load();
+    const auto ours = (w_.mono() - body_done_) - upstream_time_ - waited_;
+    record_.overhead_us = std::max<std::int64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(ours).count(), 0);
     const std::string own = own_header_lines(whole, error_answer);
     std::string client_head;
     client_head.reserve(head.raw().size() + own.size() + 128);
@@ -558,7 +567,10 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
                 call_.drop();
             co_return keep ? step::done : step::close;
         case relay_end::client_gone:
-            call_.drop();
+            if (through.upstream_clean() && head.keep_alive() && call_.sent_all())
+                call_.keep();
+            else
+                call_.drop();
             finish(store::exchange_end::client_closed, errc::client_closed);
             co_return step::close;
         case relay_end::upstream_cut: {

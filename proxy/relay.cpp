@@ -191,8 +191,6 @@ net::task<relay_end> relay::run(net::body_framer body) {
             if (complete) upstream_clean_ = !eof && step.consumed == data.size();
             if (!gone_ && (complete || !committed_ || !raw.empty())) {
                 if (!rewrite || complete || !committed_ || !out_.empty()) emit(raw, complete);
-            } else if (complete && before_last_) {
-                before_last_(bytes_out_);
             }
             out_.clear();
         }

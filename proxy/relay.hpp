@@ -51,7 +51,8 @@ enum class relay_end : std::uint8_t {
 class relay {
   public:
     // scanner: null when there is nothing to count. before_last is called once, before the bytes
-    // that tell the client that the answer is over, with the number of all bytes including those;
+    // that tell the client that the answer is over, with the number of all bytes including those
+    // (not for a client that is gone by then);
     // first_output when the first bytes leave.
     relay(worker& w, client_connection& client, upstream_call& call, usage::scanner* scanner,
           const relay_plan& plan, std::function<void()> first_output,

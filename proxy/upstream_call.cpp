@@ -3,6 +3,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 
 #include "net/connection_cache.hpp"
@@ -52,9 +53,12 @@ upstream_call::outcome upstream_call::fail(transport_failure f, std::string deta
     return outcome::failed;
 }
 
-net::task<upstream_call::outcome> upstream_call::open(const upstream_target& target, bool fresh) {
+net::task<upstream_call::outcome> upstream_call::open(const upstream_target& target, bool fresh,
+                                                      std::chrono::nanoseconds drain_time) {
     drop();
     target_ = &target;
+    drain_time_ = drain_time;
+    draining_ = false;
     head_.reset();
     in_.clear();
     unsent_.clear();
@@ -72,7 +76,19 @@ net::task<upstream_call::outcome> upstream_call::open(const upstream_target& tar
         stream_ = std::move(*opened);
     }
     stream_->handle().attach(&client_.wait, net::read_b, net::write_b, net::hangup_b);
-    co_return outcome::ok;
+    // Nothing has been asked yet: nobody wants the answer.
+    co_return client_.gone() ? outcome::client_gone : outcome::ok;
+}
+
+upstream_call::outcome upstream_call::judge_wait(net::events got, mono_time& deadline,
+                                                 transport_failure late) {
+    if (got & net::timed_out) return draining_ ? outcome::client_gone : fail(late);
+    if (!(got & net::hangup_a)) return outcome::ok;
+    if (drain_time_.count() == 0) return outcome::client_gone;
+    draining_ = true;
+    deadline = std::min(deadline, worker_.loop().now() +
+                                      std::chrono::duration_cast<mono_time::duration>(drain_time_));
+    return outcome::ok;
 }
 
 bool upstream_call::answer_begun() {
@@ -114,9 +130,9 @@ net::task<upstream_call::outcome> upstream_call::send(std::span<const std::strin
             co_return outcome::ok;
         }
         const auto got = co_await client_.wait.wait(
-            stream_->bit_for(r.status) | net::read_b | net::hangup_a, deadline);
-        if (got & net::timed_out) co_return fail(transport_failure::first_byte_timeout);
-        if (got & net::hangup_a) co_return outcome::client_gone;
+            stream_->bit_for(r.status) | net::read_b | client_events(), deadline);
+        const auto judged = judge_wait(got, deadline, transport_failure::first_byte_timeout);
+        if (judged != outcome::ok) co_return judged;
         if ((got & net::read_b) && answer_begun()) co_return outcome::ok;
     }
     sent_all_ = true;
@@ -231,9 +247,9 @@ net::task<upstream_call::outcome> upstream_call::read_head(bool head_request, mo
             continue;
         }
         const auto got =
-            co_await client_.wait.wait(stream_->bit_for(r.status) | net::hangup_a, deadline);
-        if (got & net::timed_out) co_return fail(late);
-        if (got & net::hangup_a) co_return outcome::client_gone;
+            co_await client_.wait.wait(stream_->bit_for(r.status) | client_events(), deadline);
+        if (const auto judged = judge_wait(got, deadline, late); judged != outcome::ok)
+            co_return judged;
     }
 }
 

@@ -2,6 +2,7 @@
 // read. What comes after the head is the relay's.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string>
@@ -34,8 +35,10 @@ class upstream_call {
     upstream_call& operator=(const upstream_call&) = delete;
     ~upstream_call();
 
-    // Takes a kept-alive connection, or opens one; `fresh` skips the kept-alive ones.
-    net::task<outcome> open(const upstream_target& target, bool fresh);
+    // Takes a kept-alive connection, or opens one; `fresh` skips the kept-alive ones. drain_time:
+    // how long the answer is waited for once the client is gone; 0: not at all.
+    net::task<outcome> open(const upstream_target& target, bool fresh,
+                            std::chrono::nanoseconds drain_time);
 
     // Sends head and body pieces. An answer that begins before all is sent ends the sending.
     net::task<outcome> send(std::span<const std::string_view> pieces, mono_time deadline);
@@ -76,10 +79,17 @@ class upstream_call {
     outcome fail(pool::transport_failure f, std::string detail = {});
     // Takes in what the upstream sends while we are still sending; true: an answer has begun.
     bool answer_begun();
+    // What to wait for beside the upstream, and what came of the wait; ok: go on.
+    [[nodiscard]] net::events client_events() const noexcept {
+        return draining_ ? 0 : net::hangup_a;
+    }
+    outcome judge_wait(net::events got, mono_time& deadline, pool::transport_failure late);
 
     worker& worker_;
     client_connection& client_;
     const upstream_target* target_ = nullptr;
+    std::chrono::nanoseconds drain_time_{};
+    bool draining_ = false;  // the client is gone, the answer is waited for all the same
     std::unique_ptr<net::stream> stream_;
     net::http_head head_;
     std::string in_;

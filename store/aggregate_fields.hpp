@@ -45,6 +45,12 @@ inline constexpr aggregate_field aggregate_fields[] = {
      [](aggregate& a) noexcept -> std::int64_t& { return a.tokens.image_out; }},
     {'d', "cost", false, [](aggregate& a) noexcept -> std::int64_t& { return a.cost; }},
     {'f', "rated_cost", false, [](aggregate& a) noexcept -> std::int64_t& { return a.rated_cost; }},
+    {'j', "estimated_input", true,
+     [](aggregate& a) noexcept -> std::int64_t& { return a.estimated_input; }},
+    {'k', "estimated_output", true,
+     [](aggregate& a) noexcept -> std::int64_t& { return a.estimated_output; }},
+    {'l', "estimated_cost", false,
+     [](aggregate& a) noexcept -> std::int64_t& { return a.estimated_cost; }},
 };
 
 }  // namespace kw::store

@@ -75,7 +75,15 @@ struct journal_shipper::impl {
                 {{"err", to_string(outcome.error().code)}, {"reason", outcome.error().context}});
     }
 
+    [[nodiscard]] std::uint64_t written() const noexcept {
+        std::uint64_t ends = 0;
+        for (const auto& log : from.impl_->logs)
+            ends += log->end_entries();
+        return ends;
+    }
+
     void publish() {
+        const auto ends = written();  // first: what comes meanwhile is then counted twice, not lost
         shipper_stats now;
         for (const auto& j : journals)
             j->add_to(now, clock.mono());
@@ -84,6 +92,7 @@ struct journal_shipper::impl {
         now.store_errors = errors;
         const std::lock_guard lock(stats_mutex);
         stats = now;
+        stats_of = ends;
     }
 
     void run() {
@@ -128,6 +137,7 @@ struct journal_shipper::impl {
     std::thread thread;
     mutable std::mutex stats_mutex;
     shipper_stats stats;
+    std::uint64_t stats_of = 0;  // records that had been written by then
 };
 
 journal_shipper::journal_shipper(journal& from, store& to, const clock_source& clock,
@@ -181,7 +191,9 @@ result<void> journal_shipper::ship_once() {
 
 shipper_stats journal_shipper::stats() const {
     const std::lock_guard lock(impl_->stats_mutex);
-    return impl_->stats;
+    auto now = impl_->stats;
+    now.backlog_records += impl_->written() - impl_->stats_of;
+    return now;
 }
 
 }  // namespace kw::store

@@ -43,6 +43,11 @@ aggregate counts_of(const ledger_record& r) {
     one.tokens = r.tokens;
     one.cost = std::clamp(r.cost.value_or(0), -max_cost, max_cost);
     one.rated_cost = std::clamp(r.rated_cost.value_or(0), -max_cost, max_cost);
+    if (one.estimated != 0) {
+        one.estimated_input = one.tokens.input;
+        one.estimated_output = one.tokens.output;
+        one.estimated_cost = one.cost;
+    }
     for (const auto& f : aggregate_fields)
         if (auto& n = f.of(one); f.is_tokens) n = std::clamp<std::int64_t>(n, 0, max_tokens);
     return one;

@@ -63,7 +63,7 @@ struct ledger_record {
     std::string error_code;          // "" unless the end is not `completed`
     std::int64_t first_byte_us = 0;  // since `started`; 0: none
     std::int64_t total_us = 0;
-    std::int64_t overhead_us = 0;  // our own share
+    std::int64_t overhead_us = 0;  // our own share, from the whole request to the answer's head
     std::int64_t bytes_in = 0;
     std::int64_t bytes_out = 0;
     // A try that was given up after it may have been billed: the operator's cost, not the access
@@ -87,6 +87,11 @@ struct aggregate {
     token_counts tokens;
     nanodollars cost = 0;
     nanodollars rated_cost = 0;
+    // What of these sums comes from records whose outcome is `estimated`: without it they are
+    // exact.
+    std::int64_t estimated_input = 0;
+    std::int64_t estimated_output = 0;
+    nanodollars estimated_cost = 0;
 };
 
 // A small JSON document with a revision: upstream keys, groups, access keys, settings, …
