@@ -93,6 +93,8 @@ class gate {
 
   private:
     reply dispatch(const net::control_request& request) {
+        if (request.body.size() > admin_api::max_body)
+            return refuse(413, to_string(errc::body_too_large), "the body is larger than 8 MiB");
         const auto path = segments(request.path);
         call c(services_, records_, random_, request);
         std::string allow;

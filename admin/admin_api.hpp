@@ -77,8 +77,8 @@ class admin_api {
     admin_api(const admin_api&) = delete;
     admin_api& operator=(const admin_api&) = delete;
 
-    // Any path under /admin, and /metrics. Never throws. The body of a batch of 10,000 keys has
-    // about 2 MiB: take bodies of up to `max_body` before handing them here.
+    // Any path under /admin, and /metrics. Never throws. Bodies above `max_body` are refused (a
+    // batch of 10,000 keys has about 2 MiB).
     [[nodiscard]] net::control_response handle(const net::control_request& request);
 
     // Another admin secret after a reload.

@@ -85,6 +85,10 @@ result<bool> is_stale(const call& c, body_fields* body, std::uint64_t stored) {
     return named.has_value() && *named != stored;
 }
 
+result<boost::json::object> call::body() const {
+    return parse_object(request.body);
+}
+
 result<std::uint64_t> write(call& c, const store::record& r, std::optional<reply>& refused) {
     std::uint64_t current = 0;
     auto revision = c.services.store.put(r, &current);

@@ -27,7 +27,7 @@ class call {
     std::string id;
 
     [[nodiscard]] query_fields query() const { return query_fields(request.query); }
-    [[nodiscard]] result<boost::json::object> body() const { return parse_object(request.body); }
+    [[nodiscard]] result<boost::json::object> body() const;
 
     call(const call&) = delete;
     call& operator=(const call&) = delete;

@@ -10,8 +10,6 @@
 #include <string_view>
 #include <vector>
 
-#include <boost/json/object.hpp>
-
 #include "admin/values.hpp"
 #include "core/error.hpp"
 

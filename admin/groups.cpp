@@ -215,8 +215,12 @@ result<reply> create_group(call& c) {
     if (!body) return body.error();
     body_fields in(*body);
     auto changes = read_changes(c, in, nullptr);
-    const auto id = in.text("id", 64).value_or("");
-    if (!good_id(id)) in.fault("id", "must be 1 to 64 letters, digits, '-', '_' or '.'");
+    const auto given = in.text("id", 64);
+    const std::string id = given.value_or("");
+    if (!given)
+        in.fault("id", "is missing");
+    else if (!good_id(id))
+        in.fault("id", "must be 1 to 64 letters, digits, '-', '_' or '.'");
     if (changes && !changes->contains("base_url")) in.fault("base_url", "is missing");
     if (const auto ok = in.finish(); !ok) return ok.error();
     if (!changes) return changes.error();
