@@ -256,9 +256,34 @@ struct selector::impl {
         return nullptr;
     }
 
+    // The key that is back soonest of those that only rest; the idler of equals.
+    static const candidate* try_resting(const step& s, const pick_request& r, bool commit) {
+        const auto rank = [](const candidate& k) {
+            return std::pair(k.state->blocked_until.load(relaxed),
+                             k.state->in_flight.load(relaxed));
+        };
+        const candidate* best = nullptr;
+        for (const candidate& k : s.lane->shared->keys) {
+            const upstream_key& key = *s.tier->keys()[k.member].key;
+            const auto quota = k.state->quota_left.load(relaxed);
+            if (k.state->status() != key_status::cooling ||
+                k.state->in_flight.load(relaxed) >= k.cap ||
+                (quota <= 0 && quota != unknown_amount) ||
+                std::ranges::find(r.tried, k.slot) != r.tried.end() ||
+                (!r.bound_key.empty() && key.id != r.bound_key) ||
+                (!r.provider.empty() && provider_of(s.tier->settings(), key) != r.provider))
+                continue;
+            if (best == nullptr || rank(k) < rank(*best)) best = &k;
+        }
+        if (best != nullptr && commit)
+            best->state->in_flight.fetch_add(1, std::memory_order_acq_rel);
+        return best;
+    }
+
     struct found {
         step at;
         const candidate* key = nullptr;
+        bool resting = false;
         std::span<const step> considered;
     };
 
@@ -279,8 +304,17 @@ struct selector::impl {
             f.key = r.bound_key.empty() ? try_lane(s, r, commit) : try_bound(s, r, commit);
             if (f.key != nullptr) {
                 f.at = s;
-                break;
+                return f;
             }
+        }
+        if (!r.resting_too) return f;
+        for (const step& s : f.considered) {
+            if (!wanted(s, r)) continue;
+            f.key = try_resting(s, r, commit);
+            if (f.key == nullptr) continue;
+            f.at = s;
+            f.resting = true;
+            break;
         }
         return f;
     }
@@ -339,6 +373,7 @@ pick_result selector::pick(const pool_view& view, const pick_request& request) {
     p.tier = f.at.tier;
     p.of = &f.at.tier->settings();
     p.slot = f.key->slot;
+    p.resting = f.resting;
     p.use = key_use(*f.key->state, request.estimated_tokens);
     return p;
 }

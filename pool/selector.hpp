@@ -25,6 +25,9 @@ struct pick_request {
     std::int32_t estimated_tokens = 0;
     mono_time now{};
     bool strict = false;  // only the first tier that serves the model, no fall to the next
+    // For a fallback model: when no other key is left, take one that rests (cooling, not worse).
+    // Limits and overloads are mostly those of one model, not of the key.
+    bool resting_too = false;
 };
 
 // Pointers are good as long as the view; hold `member_of->key` and the group's pointer to let the
@@ -35,6 +38,7 @@ struct picked {
     const member* member_of = nullptr;
     const group_view* tier = nullptr;
     slot_id slot;
+    bool resting = false;  // what it answers says nothing about why it rests
     key_use use;  // counts as in flight until settled or destroyed
 };
 

@@ -1,4 +1,5 @@
 // Tiers, bindings, probation, caps, refusals, large pools.
+#include <array>
 #include <catch2/catch.hpp>
 #include <set>
 
@@ -41,6 +42,39 @@ TEST_CASE("the lowest tier with an eligible key serves, and serves again at once
     CHECK(p.once() == "z");
     p.keys_health.set_status(p.slot("a"), key_status::active, p.clock.mono(), p.clock.wall());
     CHECK(p.once() == "a");
+}
+
+TEST_CASE("a fallback model may be asked of a key that only rests") {
+    pool_fixture p;
+    two_tiers(p);
+    limit_hints h;
+    h.retry_after = 20s;
+    p.apply("a", 429, {}, h);
+    h.retry_after = 10s;
+    p.apply("b", 429, {}, h);
+    p.keys_health.set_status(p.slot("z"), key_status::banned, p.clock.mono(), p.clock.wall());
+    CHECK(code_of(p.select.pick(*p.view, p.request())) == errc::upstream_keys_rate_limited);
+    auto fallback = p.request();
+    fallback.resting_too = true;
+    {
+        const auto soonest = p.select.pick(*p.view, fallback);
+        REQUIRE(code_of(soonest) == errc::ok);
+        CHECK(soonest->key->id == "b");
+        CHECK(soonest->resting);
+        const std::array tried{p.slot("b")};
+        fallback.tried = tried;
+        CHECK(p.select.pick(*p.view, fallback)->key->id == "a");
+        fallback.tried = {};
+    }
+    // Worse than resting is out, and an eligible key goes before one that rests.
+    for (const auto* id : {"a", "b"})
+        p.keys_health.set_status(p.slot(id), key_status::banned, p.clock.mono(), p.clock.wall());
+    CHECK(code_of(p.select.pick(*p.view, fallback)) == errc::no_upstream_key);
+    p.keys_health.set_status(p.slot("z"), key_status::active, p.clock.mono(), p.clock.wall());
+    const auto eligible = p.select.pick(*p.view, fallback);
+    REQUIRE(code_of(eligible) == errc::ok);
+    CHECK(eligible->key->id == "z");
+    CHECK_FALSE(eligible->resting);
 }
 
 TEST_CASE("what a refusal says") {
