@@ -85,6 +85,13 @@ event_info scanner::on_event(std::string_view data) {
         info_.done = info_.terminal = true;
         return info_;
     }
+    if (!data.empty() && data.front() == '{') {
+        const auto last = data.find_last_not_of(" \t\r\n");
+        if (data[last] != '}') {
+            info_.broken = true;
+            return info_;
+        }
+    }
 
     bool walk_it = out_.model.empty() && events_walked_ < first_events_walked;
     if (const std::string_view type = leading_type(data); !type.empty()) {

@@ -40,6 +40,7 @@ struct event_info {
     bool terminal : 1 = false;  // finish reason or a dialect's last event
     bool done : 1 = false;      // [DONE]
     bool error : 1 = false;     // carries an error object
+    bool broken : 1 = false;    // an object that is not closed: no JSON, SDKs would stop at it
 };
 
 // One per exchange (or reused by reset), on one thread. Memory: under 2 KiB, plus the decoder's

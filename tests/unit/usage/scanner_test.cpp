@@ -291,6 +291,9 @@ TEST_CASE("what an event is") {
     CHECK(sc.result().saw_done);
     CHECK(sc.result().finished);
 
+    CHECK(sc.on_event(R"({"id":"x","choices":[{"delta":{"content":)").broken);
+    CHECK_FALSE(sc.on_event("{\"choices\":[]} ").broken);
+
     // Azure's first chunk has no choices either; usage in an ordinary chunk is not hidden.
     CHECK_FALSE(kw::usage::is_usage_only_event(R"({"choices":[],"prompt_filter_results":[]})"));
     CHECK_FALSE(kw::usage::is_usage_only_event(R"({"choices":[],"usage":null})"));
