@@ -87,6 +87,15 @@ void exchange::settle_usage() {
         {group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000});
     record_.cost = charge.cost;
     record_.rated_cost = charge.rated;
+    if (!charge.cost && booked.tokens.total() > 0 && w_.is_first_unpriced(record_.model_served)) {
+        log::event(log::level::warn, "price.unknown",
+                   {{"model", record_.model_served},
+                    {"provider", record_.provider},
+                    {"remedy",
+                     "add it to prices or set usage.default_input_price and "
+                     "usage.default_output_price; until then its cost is booked as "
+                     "unknown"}});
+    }
 }
 
 // A try that was given up although the upstream may have generated for it: the operator's cost.
@@ -127,13 +136,7 @@ void exchange::finish(store::exchange_end end, errc code) {
 
     const mono_time now = w_.mono();
     record_.total_us = micros(now - started_);
-    if (upstream_time_.count() > 0) {
-        record_.first_byte_us = micros(dispatched_ - started_ + upstream_time_);
-        const auto ours = (body_done_ - started_) + upstream_time_ + waited_;
-        record_.overhead_us = end == store::exchange_end::completed && !record_.stream
-                                  ? std::max<std::int64_t>(micros((now - started_) - ours), 0)
-                                  : record_.overhead_us;
-    }
+    if (answered_ != mono_time{}) record_.first_byte_us = micros(answered_ - started_);
     const bool known = access_ != nullptr || snap_.settings->auth.open;
     if (known) (void)w_.journal().append_end(record_);
 

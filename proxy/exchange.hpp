@@ -117,7 +117,6 @@ class exchange {
     std::uint16_t tries_on_model_ = 0;
     bool fresh_connection_ = false;
     std::chrono::nanoseconds waited_{};  // for a key to come back
-    std::optional<std::chrono::nanoseconds> earliest_return_;
 
     usage::splice_list edits_;
     bool hide_usage_ = false;
@@ -130,9 +129,9 @@ class exchange {
     std::string error_body_;  // payload of an error answer, for the policy
     mono_time first_content_{};
     mono_time dispatched_{};
+    mono_time answered_{};        // the head of the last answer was there
     bool may_be_billed_ = false;  // the request reached an upstream that may generate
     bool finished_ = false;
-    bool counted_running_ = false;
 };
 
 }  // namespace kw::proxy

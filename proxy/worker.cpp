@@ -88,6 +88,11 @@ void worker::replace_snapshot(std::shared_ptr<const snapshot> next) {
     snapshot_ = holder(std::move(next));
 }
 
+bool worker::is_first_unpriced(std::string_view model) {
+    constexpr std::size_t most = 1000;
+    return unpriced_.size() < most && unpriced_.emplace(model).second;
+}
+
 void worker::add(session& s) {
     sessions_.insert(&s);
     metrics_.sessions_open.add(1);

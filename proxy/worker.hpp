@@ -99,6 +99,9 @@ class worker {
         return connections_.id_for(target.identity);
     }
 
+    // True once for each model; of more models than anyone has, for none.
+    [[nodiscard]] bool is_first_unpriced(std::string_view model);
+
     void add(session& s);
     void remove(session& s) noexcept;
 
@@ -124,6 +127,7 @@ class worker {
     std::unique_ptr<net::listener> listener_;
     std::unordered_set<session*> sessions_;
     std::size_t refusals_ = 0;
+    std::unordered_set<std::string> unpriced_;
 };
 
 }  // namespace kw::proxy
