@@ -8,9 +8,16 @@ namespace {
 
 using net::header_id;
 
+// X-Forwarded-Port, -Prefix and what else proxies on the client's side invent.
+bool is_forwarding(std::string_view name) noexcept {
+    constexpr std::string_view prefix = "x-forwarded-";
+    return name.size() > prefix.size() &&
+           net::equal_ignoring_case(name.substr(0, prefix.size()), prefix);
+}
+
 // Headers of a client that never reach an upstream, besides hop-by-hop ones.
-bool stays_here(header_id id, const upstream_head& head) noexcept {
-    switch (id) {
+bool stays_here(const net::http_head::header& h, const upstream_head& head) noexcept {
+    switch (h.id) {
         case header_id::host:
         case header_id::content_length:
         case header_id::transfer_encoding:
@@ -33,6 +40,8 @@ bool stays_here(header_id id, const upstream_head& head) noexcept {
             return !head.keep_account_headers;
         case header_id::accept_encoding:
             return head.identity_encoding;
+        case header_id::other:
+            return is_forwarding(h.name);
         default:
             return false;
     }
@@ -61,7 +70,7 @@ void append_upstream_head(std::string& out, const upstream_head& head) {
     append_line(out, "Host", head.authority);
     head.dialect.append_credentials(out, head.key);
     for (const auto& h : head.from) {
-        if (h.hop_by_hop || stays_here(h.id, head)) continue;
+        if (h.hop_by_hop || stays_here(h, head)) continue;
         append_line(out, h.name, h.value);
     }
     if (head.identity_encoding) out += "Accept-Encoding: identity\r\n";
@@ -81,8 +90,11 @@ void append_downstream_head(std::string& out, const downstream_head& head) {
     out += ' ';
     out += head.from.reason();
     out += "\r\n";
+    // Trailers pass with a body that keeps its chunks, so what announces them does too.
+    const bool trailers = head.framing == net::framing::chunked && !head.event_stream &&
+                          head.from.body() == net::framing::chunked;
     for (const auto& h : head.from) {
-        if (h.hop_by_hop) continue;
+        if (h.hop_by_hop && !(trailers && h.id == header_id::trailer)) continue;
         if (h.id == header_id::content_length || h.id == header_id::transfer_encoding) continue;
         if (h.id == header_id::x_should_retry && head.drop_should_retry) continue;
         if (head.event_stream &&

@@ -38,8 +38,8 @@ struct downstream_head {
     bool state_length = false;  // Content-Length although no body follows (HEAD, 304)
     bool event_stream = false;  // adds what keeps proxies from buffering
     bool keep_alive = true;
-    bool drop_should_retry = false;  // the upstream's x-should-retry is replaced by ours
-    std::string_view own_lines;      // whole header lines, each with its CRLF
+    bool drop_should_retry = false;   // the upstream's x-should-retry is replaced by ours
+    std::string_view own_lines = {};  // whole header lines, each with its CRLF
 };
 void append_downstream_head(std::string& out, const downstream_head& head);
 
