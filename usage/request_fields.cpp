@@ -214,8 +214,8 @@ void append_utf8(std::string& out, std::uint32_t c) {
     }
 }
 
-// raw was checked by json_reader::string. A lone surrogate becomes U+FFFD.
-std::string decode(std::string_view raw) {
+// raw was checked by json_reader::string. A lone surrogate becomes U+FFFD, and is told.
+std::string decode(std::string_view raw, bool* lone_surrogate = nullptr) {
     std::string out;
     out.reserve(raw.size());
     const auto unit = [&](std::size_t i) {
@@ -248,6 +248,7 @@ std::string decode(std::string_view raw) {
                 i += 6;
             } else {
                 c = 0xFFFD;
+                if (lone_surrogate) *lone_surrogate = true;
             }
         }
         append_utf8(out, c);
@@ -364,7 +365,11 @@ class body_reader {
                     failure_ = "\"model\" must be a string";
                     return false;
                 }
-                out_.model = unquote(text);
+                // No text at all: what others make of it is not what was looked up here.
+                if (bool lone = false; out_.model = unquote(text, &lone), lone) {
+                    failure_ = "\"model\" has half of a surrogate pair";
+                    return false;
+                }
                 out_.model_value = range;
                 break;
             case field::stream:
@@ -423,10 +428,10 @@ class body_reader {
         return true;
     }
 
-    static std::string unquote(std::string_view text) {
+    static std::string unquote(std::string_view text, bool* lone_surrogate = nullptr) {
         const std::string_view inside = text.substr(1, text.size() - 2);
         if (inside.find('\\') == std::string_view::npos) return std::string(inside);
-        return decode(inside);
+        return decode(inside, lone_surrogate);
     }
 
     const char* begin_;

@@ -45,7 +45,7 @@ struct request_fields {
 // One pass over the whole body: it must be one JSON object (RFC 8259, valid UTF-8, at most 512
 // levels deep) with none of the fields above twice, spelled with escapes or not. No allocation but
 // for the strings found. Any thread.
-// errc::invalid_json: broken, not an object, a duplicate, model not a string.
+// errc::invalid_json: broken, not an object, a duplicate, model not a string or not Unicode text.
 [[nodiscard]] result<request_fields> read_request_fields(std::string_view body);
 
 // The model of a multipart/form-data body, wherever its part is.

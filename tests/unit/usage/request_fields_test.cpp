@@ -135,3 +135,31 @@ TEST_CASE("the model of a multipart body") {
         CHECK(read_multipart_fields(clean.substr(0, n), "multipart/form-data; boundary=B")
                   .has_error());
 }
+
+TEST_CASE("a body must be Unicode text wherever it looks like text") {
+    for (const std::string_view bad :
+         {"\xff", "\xc0\xae", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc3", "\xe2\x82", "\x80"}) {
+        for (const std::string_view before :
+             {R"({"model":")", R"({"model":"m","messages":[{"content":")", R"({"model":"m","x)"}) {
+            const auto f = read_request_fields(std::string(before) + std::string(bad) + "\":1}");
+            REQUIRE_FALSE(f.has_value());
+            CHECK(f.error().context == "the body is not valid UTF-8");
+        }
+    }
+}
+
+TEST_CASE("half a surrogate pair is no model, and no concern of ours elsewhere") {
+    for (const char* body : {R"({"model":"\ud800"})", R"({"model":"a\udc00b"})",
+                             R"({"model":"\udc00\ud800"})", R"({"model":"\ud83d\u0041"})"}) {
+        const auto f = read_request_fields(body);
+        REQUIRE_FALSE(f.has_value());
+        CHECK(f.error().code == errc::invalid_json);
+        CHECK(f.error().context.find("surrogate") != std::string::npos);
+    }
+    const auto pair = read_request_fields(R"({"model":"\ud83d\ude00"})");
+    REQUIRE(pair.has_value());
+    CHECK(pair->model == "\xf0\x9f\x98\x80");
+    const auto other = read_request_fields(R"({"model":"m","user":"\ud800","x":"\udc00"})");
+    REQUIRE(other.has_value());
+    CHECK(other->user == "\xef\xbf\xbd");
+}
