@@ -1,17 +1,24 @@
-// The logging facade over spdlog: lines are formatted here, by the caller's thread; the library
-// carries them through its bounded queue to the writer's thread.
+// The logging facade: lines are formatted by the caller's thread into one bounded buffer, and a
+// thread of its own hands what has gathered to spdlog's sink, many lines at a time. A wake-up and a
+// write for each line would cost a request more than its TLS.
 #include "core/log.hpp"
 
-#include <spdlog/async.h>
+#include <spdlog/details/log_msg.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <ctime>
+#include <memory>
+#include <mutex>
 #include <stdexcept>
+#include <thread>
+#include <utility>
 
 #include "core/json_writer.hpp"
 
@@ -19,24 +26,99 @@ namespace kw::log {
 
 namespace {
 
-constexpr std::size_t queue_lines = 8192;
+constexpr std::size_t max_waiting = 4U << 20U;   // bytes; further lines are dropped
+constexpr std::size_t write_early = 64U << 10U;  // bytes
+constexpr auto gather_time = std::chrono::milliseconds(20);
 constexpr std::array<std::string_view, 6> level_names = {"trace", "debug", "info",
                                                          "warn",  "error", "off"};
 
-struct writer {
-    std::shared_ptr<spdlog::details::thread_pool> pool;
-    std::shared_ptr<spdlog::logger> logger;
-    bool json = true;
+// Lines on their way to the sink.
+class line_writer {
+  public:
+    line_writer(spdlog::sink_ptr sink, bool json)
+        : json_(json), sink_(std::move(sink)), thread_([this] { run(); }) {}
+    line_writer(const line_writer&) = delete;
+    line_writer& operator=(const line_writer&) = delete;
+
+    // Writes what waits.
+    ~line_writer() {
+        {
+            const std::lock_guard lock(mutex_);
+            stopping_ = true;
+        }
+        wake_.notify_one();
+        thread_.join();
+    }
+
+    [[nodiscard]] bool json() const noexcept { return json_; }
+
+    void add(std::string_view line, bool urgent) {
+        bool wake = false;
+        {
+            const std::lock_guard lock(mutex_);
+            if (waiting_.size() + line.size() > max_waiting) {
+                dropped_.fetch_add(1, std::memory_order_relaxed);
+                return;
+            }
+            const bool first = waiting_.empty();
+            waiting_ += line;
+            const bool hurry = urgent || waiting_.size() > write_early;
+            wake = first || (hurry && !hurry_);
+            hurry_ = hurry_ || hurry;
+        }
+        if (wake) wake_.notify_one();
+    }
+
+    [[nodiscard]] std::uint64_t dropped() const noexcept {
+        return dropped_.load(std::memory_order_relaxed);
+    }
+
+  private:
+    void run() {
+        std::string lines;
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+            wake_.wait_for(lock, gather_time, [this] { return stopping_ || hurry_; });
+            if (waiting_.empty()) return;
+            lines.swap(waiting_);
+            hurry_ = false;
+            lock.unlock();
+            write(lines);
+            lines.clear();
+            lock.lock();
+        }
+    }
+
+    void write(const std::string& lines) noexcept {
+        try {
+            sink_->log({{}, spdlog::level::info, {lines.data(), lines.size()}});
+            sink_->flush();
+        } catch (const std::exception&) {
+            // A full disk: nowhere to say so, but counted.
+            for (const char c : lines)
+                if (c == '\n') dropped_.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+
+    const bool json_;
+    const spdlog::sink_ptr sink_;
+    std::atomic<std::uint64_t> dropped_{0};
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::string waiting_;    // guarded by mutex_, as what follows
+    bool hurry_ = false;     // not to be gathered any longer
+    bool stopping_ = false;  // the thread ends once nothing waits
+    std::thread thread_;
 };
 
 // Changed by start() and stop() only, when no other thread logs.
-writer& the_writer() {
-    static writer w;
+std::unique_ptr<line_writer>& the_writer() {
+    static std::unique_ptr<line_writer> w;
     return w;
 }
 
 std::atomic<level> min_level{level::off};
-
 // "2026-01-01T00:00:00.000Z". The part down to the second is made once a second and thread.
 void append_timestamp(std::string& out) {
     thread_local std::time_t cached_second = -1;
@@ -116,35 +198,29 @@ void start(const options& opts) {
     stop();
     spdlog::sink_ptr sink;
     if (opts.file.empty()) {
-        sink = std::make_shared<spdlog::sinks::stdout_sink_mt>();
+        sink = std::make_shared<spdlog::sinks::stdout_sink_st>();
     } else {
         try {
-            sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(opts.file);
+            sink = std::make_shared<spdlog::sinks::basic_file_sink_st>(opts.file);
         } catch (const spdlog::spdlog_ex& e) {
             throw std::runtime_error(std::string("cannot open the log file: ") + e.what());
         }
     }
-    auto& w = the_writer();
-    w.json = opts.json;
-    w.pool = std::make_shared<spdlog::details::thread_pool>(queue_lines, 1);
-    w.logger = std::make_shared<spdlog::async_logger>(
-        "keywheel", std::move(sink), w.pool, spdlog::async_overflow_policy::overrun_oldest);
-    w.logger->set_pattern("%v");
-    w.logger->set_level(spdlog::level::trace);  // filtered before, by min_level
-    w.logger->flush_on(spdlog::level::trace);   // on the writer's thread
+    // As it is: the lines are whole.
+    sink->set_formatter(std::make_unique<spdlog::pattern_formatter>(
+        "%v", spdlog::pattern_time_type::utc, std::string()));
+    the_writer() = std::make_unique<line_writer>(std::move(sink), opts.json);
     set_level(opts.min);
 }
 
 void stop() {
     set_level(level::off);
-    auto& w = the_writer();
-    w.logger.reset();
-    w.pool.reset();  // writes the rest and joins the thread
+    the_writer().reset();
 }
 
 std::uint64_t dropped() noexcept {
     const auto& w = the_writer();
-    return w.pool ? w.pool->overrun_counter() : 0;
+    return w ? w->dropped() : 0;
 }
 
 void set_level(level min) noexcept {
@@ -165,12 +241,13 @@ result<level> parse_level(std::string_view name) {
 
 void event(level lvl, std::string_view event, std::initializer_list<field> fields) {
     if (!enabled(lvl)) return;
-    auto& w = the_writer();
-    if (!w.logger) return;
+    const auto& w = the_writer();
+    if (!w) return;
     thread_local std::string line;
     line.clear();
-    (w.json ? append_json_line : append_text_line)(line, lvl, event, fields);
-    w.logger->log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
+    (w->json() ? append_json_line : append_text_line)(line, lvl, event, fields);
+    line += '\n';
+    w->add(line, lvl >= level::warn);
 }
 
 }  // namespace kw::log

@@ -1,6 +1,7 @@
 // Logging facade: named events with typed fields, written as one JSON line or one text line each.
-// Only core/log.cpp knows the library behind it. Any thread may log; the writer runs on its own
-// thread with a bounded queue (a full queue drops the oldest and counts).
+// Only core/log.cpp knows the library behind it. Any thread may log; lines are written by a thread
+// of their own at most some 20 ms later, warnings at once. What waits is bounded: a line for which
+// there is no room is dropped and counted.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +41,7 @@ struct options {
 void start(const options& opts);
 // Writes what is queued and stops the writer; what is logged afterwards is dropped.
 void stop();
-// Lines lost to a full queue since the start.
+// Lines lost to a full buffer or a failing sink since the start.
 [[nodiscard]] std::uint64_t dropped() noexcept;
 void set_level(level min) noexcept;
 [[nodiscard]] bool enabled(level lvl) noexcept;

@@ -2,6 +2,7 @@
 #include <unistd.h>
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <regex>
@@ -104,6 +105,36 @@ TEST_CASE("lines of many threads stay whole") {
     CHECK(lines.size() + lost == 2000);
     for (const auto& line : lines)
         CHECK((line.front() == '{' && line.back() == '}'));
+}
+
+TEST_CASE("a reader that does not read costs lines, not memory or the caller's time") {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    log::start(
+        {.min = log::level::info, .json = true, .file = "/dev/fd/" + std::to_string(ends[1])});
+    const std::string long_value(4000, 'x');
+    constexpr std::uint64_t sent = 3000;  // 12 MB
+    for (std::uint64_t i = 0; i < sent; ++i)
+        log::event(log::level::info, "e", {{"value", long_value}});
+    const auto lost = log::dropped();
+    CHECK(lost > sent / 3);
+    CHECK(lost < sent);
+
+    std::uint64_t seen = 0;
+    std::thread reader([&] {
+        std::vector<char> buffer(1 << 16);
+        while (seen < sent - lost) {
+            const auto n = ::read(ends[0], buffer.data(), buffer.size());
+            if (n <= 0) break;
+            seen +=
+                static_cast<std::uint64_t>(std::count(buffer.begin(), buffer.begin() + n, '\n'));
+        }
+    });
+    log::stop();
+    ::close(ends[1]);
+    reader.join();
+    ::close(ends[0]);
+    CHECK(seen == sent - lost);
 }
 
 TEST_CASE("level names") {
