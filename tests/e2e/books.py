@@ -134,6 +134,18 @@ async def in_thread(call, *arguments):
     return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
 
 
+async def kill_and_restart(proxy, again_after=None):
+    """SIGKILL and a new start; again_after: killed once more so many seconds into that start."""
+    # Started by this thread: a child of the test dies with the thread that made it.
+    proxy.kill()
+    proxy.start()
+    if again_after is not None:
+        await asyncio.sleep(again_after)
+        proxy.kill()
+        proxy.start()
+    await in_thread(proxy.wait_ready, "/readyz")
+
+
 def metric(proxy, name) -> float:
     found = re.search(rf"^{name} (\S+)$", proxy.get("/metrics").body.decode(), re.MULTILINE)
     return float(found.group(1)) if found else 0.0
