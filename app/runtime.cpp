@@ -1,5 +1,5 @@
 // Composition root: construction in order of dependency, the control thread's rounds, and the end.
-#include "app/runtime.hpp"
+#include "app/runtime_impl.hpp"
 
 #include <sys/stat.h>
 
@@ -7,8 +7,6 @@
 #include <stdexcept>
 #include <thread>
 
-#include "admin/admin_api.hpp"
-#include "admin/holder_api.hpp"
 #include "auth/key_text.hpp"
 #include "auth/pepper.hpp"
 #include "config/base_url.hpp"
@@ -27,10 +25,6 @@ namespace kw::app {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr auto feed_interval = 400ms;
-constexpr auto watch_interval = 2s;
-constexpr std::string_view state_prefix = "key_state/";
 
 [[noreturn]] void give_up(const std::string& message) {
     throw std::runtime_error(message);
@@ -61,13 +55,13 @@ store::retention retention_of(const config::usage_settings& s) {
             .max_records = s.max_records};
 }
 
+}  // namespace
+
 std::int64_t modified_at(const std::string& path) noexcept {
     struct stat s{};
     if (::stat(path.c_str(), &s) != 0) return 0;
     return s.st_mtim.tv_sec * 1'000'000'000LL + s.st_mtim.tv_nsec;
 }
-
-}  // namespace
 
 config::load_result load_configuration(const std::string& file, const config::environment& env) {
     static const std::vector<std::string> strategies = pool::strategies::names();
@@ -91,76 +85,6 @@ config::load_result load_configuration(const std::string& file, const config::en
     if (!bad.items.empty()) return bad;
     return loaded;
 }
-
-struct runtime::impl final : net::control_port {
-    explicit impl(serve_options o);
-    ~impl() override;
-
-    // ---- start-up, main thread
-    void open_store();
-    void open_pepper();
-    void start_demo();
-    void first_access_key();
-    void open_listeners();
-
-    // ---- control thread
-    void handle(net::control_request request,
-                std::function<void(net::control_response)> done) override;
-    [[nodiscard]] bool ready() const noexcept override { return ready_.load(); }
-    net::task<void> feed_rounds();
-    net::task<void> second_rounds();
-    net::task<void> watch_rounds();
-    void refresh(bool force);
-    void publish();
-    void restore_states();
-    void save_states(const std::vector<pool::health_event>& events);
-    void apply_configuration(config::loaded next);
-    void reload();
-    [[nodiscard]] jobs::seed_context seeding() {
-        return {*store_, *sealer_, pepper_, clock_, random_};
-    }
-    [[nodiscard]] std::shared_ptr<const config::settings> settings() const {
-        const std::lock_guard lock(settings_mutex_);
-        return settings_;
-    }
-    void watch_metrics();
-
-    serve_options options_;
-    system_clock_source clock_;
-    random_source random_;
-    mutable std::mutex settings_mutex_;
-    std::shared_ptr<const config::settings> settings_;
-    config::loaded loaded_;
-
-    std::unique_ptr<mock::mock_upstream> demo_;
-    std::unique_ptr<crypto::sealer> sealer_;
-    std::unique_ptr<store::store> store_;
-    std::unique_ptr<store::snapshot_file> saved_;
-    std::unique_ptr<store::journal> journal_;
-    std::unique_ptr<store::journal_shipper> shipper_;
-    secret pepper_;
-    std::string first_key_note_;
-
-    metrics::registry registry_;
-    pool::state_table states_;
-    pool::health health_;
-    std::unique_ptr<jobs::catalog> catalog_;
-    snapshot_builder builder_{states_};
-    std::unique_ptr<admin::admin_api> admin_;
-    std::unique_ptr<proxy::services> services_;
-    net::resolver resolver_;
-
-    net::worker_thread control_;
-    std::unique_ptr<net::dns_cache> control_dns_;
-    std::unique_ptr<jobs::prober> prober_;
-    std::vector<std::unique_ptr<net::worker_thread>> threads_;
-    std::vector<std::unique_ptr<proxy::worker>> workers_;
-    std::atomic<bool> ready_{false};
-    std::atomic<bool> stopping_{false};
-    bool stale_ = false;
-    bool seeded_ = false;
-    std::map<std::string, std::int64_t> watched_;
-};
 
 namespace {
 
@@ -208,7 +132,7 @@ runtime::impl::impl(serve_options o)
     start_demo();
     settings_ = std::make_shared<const config::settings>(loaded_.values);
     open_store();
-    open_pepper();
+    open_secrets();
     if (!stale_) first_access_key();
     open_listeners();
 }
@@ -281,36 +205,26 @@ void runtime::impl::open_store() {
     shipper_ = std::make_unique<store::journal_shipper>(*journal_, *store_, clock_);
 
     if (auto read = catalog_->refresh(); !read) {
-        auto old = saved_->load();
-        if (!old)
-            give_up("the store is out of reach (" + read.error().context +
-                    ") and there is no saved snapshot to start from (" + old.error().context + ")");
-        catalog_->load(*old);
         stale_ = true;
-        log::event(log::level::warn, "store.unavailable_at_start",
-                   {{"err", read.error().context}, {"hint", "serving from the saved snapshot"}});
+        auto old = saved_->load();
+        if (old)
+            catalog_->load(*old);
+        else if (old.error().code != errc::store_not_found)
+            give_up("the store is out of reach (" + read.error().context +
+                    ") and the saved snapshot cannot be used (" + old.error().context + ")");
+        log::event(
+            log::level::warn, "store.unavailable_at_start",
+            {{"err", read.error().context},
+             {"hint", old ? "serving from the saved snapshot"
+                          : "there is no saved snapshot: not ready until the store is back"}});
     }
 }
 
-void runtime::impl::open_pepper() {
-    const store::record* r = catalog_->find(auth::pepper_kind, auth::pepper_id);
-    if (!r && !stale_) {
-        // Of several replicas that start at once, one wins; all read the winner's.
-        const secret made = auth::make_pepper();
-        auto put = store_->put(auth::seal_pepper(made, *sealer_));
-        if (!put && put.error().code != errc::store_conflict)
-            give_up("the store cannot be written: " + put.error().context);
-        (void)catalog_->refresh();
-        r = catalog_->find(auth::pepper_kind, auth::pepper_id);
-    }
-    if (!r) give_up("the store holds no key for hashing access keys");
-    pepper_ = value_or_give_up(auth::open_pepper(*r, *sealer_),
-                               "the stored secrets cannot be opened with this encryption key");
+void runtime::impl::open_secrets() {
     if (!stale_) {
-        auto done = jobs::seed(loaded_.values, *catalog_, seeding());
-        if (!done) give_up("the declared keys cannot be stored: " + done.error().context);
-        (void)catalog_->refresh();
-        seeded_ = true;
+        if (auto done = join_store(); !done) give_up(done.error().context);
+    } else if (catalog_->find(auth::pepper_kind, auth::pepper_id) != nullptr) {
+        if (auto done = open_pepper(); !done) give_up(done.error().context);
     }
 }
 
@@ -332,24 +246,9 @@ void runtime::impl::first_access_key() {
     (void)catalog_->refresh();
 }
 
-void runtime::impl::restore_states() {
-    for (const auto& [id, key] : catalog_->keys()) {
-        auto json = store_->load_state(std::string(state_prefix) + id);
-        if (!json) {
-            if (json.error().code == errc::store_unavailable) return;
-            continue;
-        }
-        const auto slot = states_.find(id);
-        if (!slot) continue;
-        if (auto done = states_.restore(*slot, *json, clock_.mono(), clock_.wall()); !done)
-            log::event(log::level::warn, "key_state.unreadable",
-                       {{"id", id}, {"err", done.error().context}});
-    }
-}
-
 void runtime::impl::open_listeners() {
     const auto& server = loaded_.values.server;
-    auto first = builder_.build(settings_, *catalog_, stale_);
+    auto first = builder_.build(settings_, *catalog_, pepper_, stale_);
     if (!first) give_up(first.error().context);
     restore_states();
 
@@ -386,7 +285,6 @@ void runtime::impl::open_listeners() {
                                                                      .registry = registry_,
                                                                      .control = *this,
                                                                      .tls = tls,
-                                                                     .pepper = pepper_,
                                                                      .now = {},
                                                                      .draining = {}});
     const unsigned count = worker_count_of(loaded_.values);
@@ -399,6 +297,9 @@ void runtime::impl::open_listeners() {
         workers_[i]->listen({.host = server.host, .port = port});
         port = workers_[i]->port();
     }
+    if (server.health_port != 0)
+        workers_.front()->listen_for_health(
+            {.host = server.host, .port = server.health_port, .reuse_port = false});
     watch_metrics();
 }
 
@@ -436,156 +337,6 @@ void runtime::impl::watch_metrics() {
     });
 }
 
-void runtime::impl::handle(net::control_request request,
-                           std::function<void(net::control_response)> done) {
-    control_.get().post([this, r = std::make_shared<net::control_request>(std::move(request)),
-                         done = std::move(done)] {
-        const bool holder = r->path.starts_with("/v1/");
-        done(holder ? admin::answer_holder(*r, *store_) : admin_->handle(*r));
-    });
-}
-
-// Takes in the store's changes and hands the workers a new snapshot if there were any.
-void runtime::impl::refresh(bool force) {
-    auto changed = catalog_->refresh();
-    const bool stale = !changed;
-    if (changed && !seeded_) {
-        // Started while the store was away: what the configuration declares is compared now.
-        if (auto done = jobs::seed(*settings_, *catalog_, seeding())) {
-            seeded_ = true;
-            (void)catalog_->refresh();
-        }
-        changed = true;
-    }
-    if (!force && stale == stale_ && (stale || !*changed)) return;
-    stale_ = stale;
-    publish();
-    if (stale) return;
-    const store::snapshot set = catalog_->save();
-    if (auto saved = saved_->save(set.revision, set.records); !saved)
-        log::event(log::level::warn, "snapshot.not_saved", {{"err", saved.error().context}});
-}
-
-void runtime::impl::publish() {
-    auto next = builder_.build(settings(), *catalog_, stale_);
-    if (!next) {
-        log::event(log::level::error, "snapshot.refused", {{"err", next.error().context}});
-        return;
-    }
-    for (std::size_t i = 0; i < workers_.size(); ++i) {
-        proxy::worker* w = workers_[i].get();
-        threads_[i]->get().post([w, snap = *next] { w->replace_snapshot(snap); });
-    }
-}
-
-void runtime::impl::save_states(const std::vector<pool::health_event>& events) {
-    for (const auto& e : events) {
-        if (e.kind != pool::health_event::kind_t::state_changed) {
-            const bool open = e.kind == pool::health_event::kind_t::breaker_opened;
-            log::event(open ? log::level::error : log::level::info,
-                       open ? "upstream.breaker_opened" : "upstream.breaker_closed",
-                       {{"host", e.host}});
-            continue;
-        }
-        const auto key = catalog_->keys().find(e.key_id);
-        log::event(log::level::warn, "key.state_changed",
-                   {{"key", key == catalog_->keys().end() ? e.key_id : key->second->alias},
-                    {"from", pool::to_string(e.from)},
-                    {"to", pool::to_string(e.to)},
-                    {"reason", pool::to_string(e.reason)},
-                    {"status", e.status}});
-        (void)store_->save_state(std::string(state_prefix) + e.key_id,
-                                 states_.dump(e.slot, clock_.mono(), clock_.wall()));
-    }
-}
-
-net::task<void> runtime::impl::feed_rounds() {
-    net::waiter w(control_.get());
-    while (!stopping_) {
-        refresh(false);
-        co_await net::sleep_until(w, control_.get().now() + feed_interval);
-    }
-}
-
-net::task<void> runtime::impl::second_rounds() {
-    net::waiter w(control_.get());
-    auto next_clean_up = clock_.mono() + 60s;
-    while (!stopping_) {
-        const auto mono = clock_.mono();
-        const auto wall = clock_.wall();
-        health_.tick(mono, wall);
-        states_.roll_windows(wall);
-        save_states(health_.drain());
-        prober_->run_due(
-            [this](const std::string& id) -> pool::key_ptr {
-                const auto it = catalog_->keys().find(id);
-                return it == catalog_->keys().end() ? nullptr : it->second;
-            },
-            [this](const pool::upstream_key& key) {
-                return builder_.probe_target(key, *catalog_->groups().at(key.group_id));
-            });
-        if (mono >= next_clean_up) {
-            const auto removed = store_->clean_up();
-            next_clean_up = mono + (removed && *removed > 0 ? 1s : 60s);
-        }
-        co_await net::sleep_until(w, control_.get().now() + 1s);
-    }
-}
-
-// Looks at the files that the configuration came from; a change is a reload.
-net::task<void> runtime::impl::watch_rounds() {
-    net::waiter w(control_.get());
-    for (const std::string& file : loaded_.files)
-        watched_[file] = modified_at(file);
-    while (!stopping_) {
-        co_await net::sleep_until(w, control_.get().now() + watch_interval);
-        bool changed = false;
-        for (auto& [file, at] : watched_) {
-            const std::int64_t now = modified_at(file);
-            if (now != at && now != 0) changed = true;
-            at = now;
-        }
-        if (changed) reload();
-    }
-}
-
-void runtime::impl::reload() {
-    if (services_->tls) {
-        if (auto done = services_->tls->reload(); !done)
-            log::event(log::level::error, "certificate.refused", {{"err", done.error().context}});
-    }
-    auto next = load_configuration(options_.config_file, options_.env);
-    if (!next) {
-        for (const auto& p : next.error().items)
-            log::event(log::level::error, "configuration.refused", {{"err", p.to_string()}});
-        return;
-    }
-    apply_configuration(std::move(*next));
-}
-
-void runtime::impl::apply_configuration(config::loaded next) {
-    if (demo_) {
-        const auto& old = loaded_.values.groups;
-        const bool any_key =
-            std::ranges::any_of(next.values.groups, [](const auto& g) { return !g.keys.empty(); });
-        if (!any_key && !old.empty()) next.values.groups.push_back(old.back());
-    }
-    for (const auto& change : config::differences(loaded_.values, next.values)) {
-        log::event(log::level::info, "configuration.changed",
-                   {{"setting", change.key}, {"needs_restart", change.needs_restart}});
-    }
-    loaded_ = std::move(next);
-    log::set_level(loaded_.values.log.level);
-    for (const std::string& file : loaded_.files)
-        watched_.try_emplace(file, modified_at(file));
-    {
-        const std::lock_guard lock(settings_mutex_);
-        settings_ = std::make_shared<const config::settings>(loaded_.values);
-    }
-    if (auto done = jobs::seed(*settings_, *catalog_, seeding()); !done) seeded_ = false;
-    refresh(true);
-}
-
 runtime::impl::~impl() {
     log::stop();
 }
@@ -608,7 +359,6 @@ void runtime::start() {
         net::spawn("feed", m.feed_rounds());
         net::spawn("rounds", m.second_rounds());
         net::spawn("watch", m.watch_rounds());
-        m.ready_ = true;
     });
     log::event(log::level::info, "server.started",
                {{"version", KEYWHEEL_VERSION},
@@ -648,7 +398,8 @@ void runtime::stop(const std::function<bool()>& hurry) {
     m.stopping_ = true;
     m.control_.stop();
     m.control_.join();
-    m.save_states(m.health_.drain());
+    m.report(m.health_.drain());
+    m.save_states();
     if (!m.shipper_->flush(5s))
         log::event(log::level::warn, "journal.not_flushed",
                    {{"records", m.shipper_->stats().backlog_records},

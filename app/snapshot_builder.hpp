@@ -21,7 +21,8 @@ class snapshot_builder {
     // errc::invalid_argument: a setting that only shows here to be wrong (price file, CA file).
     // What is wrong with one key or group leaves that one out, with a line in the log.
     [[nodiscard]] result<std::shared_ptr<const proxy::snapshot>> build(
-        std::shared_ptr<const config::settings> settings, jobs::catalog& known, bool stale);
+        std::shared_ptr<const config::settings> settings, jobs::catalog& known,
+        const secret& pepper, bool stale);
 
     // Where a test of this key goes.
     [[nodiscard]] jobs::probe_target probe_target(const pool::upstream_key& key,

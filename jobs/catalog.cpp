@@ -1,6 +1,8 @@
 // Applying the change feed record by record.
 #include "jobs/catalog.hpp"
 
+#include <algorithm>
+
 #include "core/log.hpp"
 
 namespace kw::jobs {
@@ -98,12 +100,27 @@ std::shared_ptr<const auth::key_table> catalog::access_keys() {
     if (access_changed_ || !table_) {
         std::vector<auth::access_key> all;
         all.reserve(access_.size());
-        for (const auto& [id, key] : access_)
+        expiries_.clear();
+        for (const auto& [id, key] : access_) {
             all.push_back(key);
+            if (key.expires_at && !key.deleted) expiries_.emplace_back(*key.expires_at, id);
+        }
+        std::ranges::sort(expiries_);
         table_ = std::make_shared<const auth::key_table>(std::move(all));
         access_changed_ = false;
     }
     return table_;
+}
+
+std::vector<const auth::access_key*> catalog::expired_between(wall_time from, wall_time to) const {
+    std::vector<const auth::access_key*> ended;
+    for (auto it = std::ranges::upper_bound(expiries_, from, {},
+                                            &std::pair<wall_time, std::string>::first);
+         it != expiries_.end() && it->first <= to; ++it) {
+        const auto key = access_.find(it->second);
+        if (key != access_.end()) ended.push_back(&key->second);
+    }
+    return ended;
 }
 
 }  // namespace kw::jobs

@@ -47,6 +47,9 @@ class catalog {
         return keys_;
     }
     [[nodiscard]] std::shared_ptr<const auth::key_table> access_keys();
+    // Of the last access_keys(): those whose time ended after `from` and not after `to`.
+    [[nodiscard]] std::vector<const auth::access_key*> expired_between(wall_time from,
+                                                                       wall_time to) const;
 
   private:
     void take(const store::record& r);
@@ -62,6 +65,7 @@ class catalog {
     std::map<std::string, pool::group_ptr> groups_;
     std::map<std::string, pool::key_ptr> keys_;
     std::map<std::string, auth::access_key> access_;
+    std::vector<std::pair<wall_time, std::string>> expiries_;  // by time; ids in access_
     std::shared_ptr<const auth::key_table> table_;
 };
 

@@ -45,8 +45,11 @@ net::head_limits limits_of(const config::server_settings& s) noexcept {
 
 }  // namespace
 
-session::session(worker& w, std::unique_ptr<net::stream> client)
-    : worker_(w), client_(std::move(client)), head_(limits_of(w.current().settings->server)) {
+session::session(worker& w, std::unique_ptr<net::stream> client, session_scope scope)
+    : worker_(w),
+      scope_(scope),
+      client_(std::move(client)),
+      head_(limits_of(w.current().settings->server)) {
     worker_.add(*this);
 }
 
@@ -54,8 +57,8 @@ session::~session() {
     worker_.remove(*this);
 }
 
-net::task<void> session::run(worker& w, std::unique_ptr<net::stream> client) {
-    session self(w, std::move(client));
+net::task<void> session::run(worker& w, std::unique_ptr<net::stream> client, session_scope scope) {
+    session self(w, std::move(client), scope);
     co_await self.serve();
 }
 
@@ -64,7 +67,7 @@ void session::cut() noexcept {
 }
 
 net::task<void> session::serve() {
-    if (worker_.shared().tls) {
+    if (worker_.shared().tls && scope_ == session_scope::all) {
         const bool ok = co_await handshake();
         if (!ok) co_return;
     }
@@ -179,12 +182,18 @@ net::task<bool> session::answer() {
             co_return false;
         }
     }
+    const bool asks_metrics = path == "/metrics";
+    if (scope_ == session_scope::health) {
+        if (asks_metrics) co_return co_await answer_control();
+        co_return co_await answer_health();
+    }
     if (is_under(path, "/v1/keywheel")) co_return co_await answer_holder();
     if (is_under(path, "/v1") || is_under(path, "/v1beta")) {
         exchange x(worker_, client_, head_);
         co_return co_await x.run();
     }
-    if (is_under(path, "/admin") || path == "/metrics") co_return co_await answer_control();
+    if (is_under(path, "/admin") || (asks_metrics && server.health_port == 0))
+        co_return co_await answer_control();
     co_return co_await answer_health();
 }
 

@@ -2,6 +2,7 @@
 // what goes to the control thread (admin, metrics), what is an exchange (/v1).
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "net/control_port.hpp"
@@ -12,17 +13,18 @@
 namespace kw::proxy {
 
 class worker;
+enum class session_scope : std::uint8_t;
 
 // Owned by its own coroutine; known to the worker for as long as it runs. The loop's thread only.
 class session {
   public:
-    session(worker& w, std::unique_ptr<net::stream> client);
+    session(worker& w, std::unique_ptr<net::stream> client, session_scope scope);
     session(const session&) = delete;
     session& operator=(const session&) = delete;
     ~session();
 
     // Serves until the connection ends. A root: see spawn().
-    static net::task<void> run(worker& w, std::unique_ptr<net::stream> client);
+    static net::task<void> run(worker& w, std::unique_ptr<net::stream> client, session_scope scope);
 
     // A graceful stop has begun: an idle connection ends now, a busy one after its exchange.
     void drain() noexcept { client_.wait.set(net::stopping); }
@@ -48,6 +50,7 @@ class session {
     void find_client_address();
 
     worker& worker_;
+    const session_scope scope_;
     client_connection client_;
     net::http_head head_;
 };

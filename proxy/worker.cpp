@@ -30,29 +30,38 @@ worker::worker(net::loop& on, services& shared, store::journal_writer& journal,
       dns_(on, shared.resolver),
       connections_(on, cache_options(current().settings->upstream)),
       selector_(shared.key_states, random_source()),
-      authenticator_(shared.pepper),
+      authenticator_(current().pepper),
       metrics_(shared.registry),
       scratch_(std::make_unique<char[]>(scratch_size)) {}
 
 worker::~worker() = default;
 
-void worker::listen(const net::listen_options& at) {
+std::unique_ptr<net::listener> worker::open(const net::listen_options& at, session_scope scope) {
     auto opened = net::listener::open(
-        loop_, at, [this](std::unique_ptr<net::stream> client) { accepted(std::move(client)); });
+        loop_, at,
+        [this, scope](std::unique_ptr<net::stream> client) { accepted(std::move(client), scope); });
     if (!opened) throw std::runtime_error(opened.error().context);
-    listener_ = std::move(*opened);
+    return std::move(*opened);
+}
+
+void worker::listen(const net::listen_options& at) {
+    listener_ = open(at, session_scope::all);
+}
+
+void worker::listen_for_health(const net::listen_options& at) {
+    health_listener_ = open(at, session_scope::health);
 }
 
 std::uint16_t worker::port() const noexcept {
     return listener_ ? listener_->local().port : 0;
 }
 
-void worker::accepted(std::unique_ptr<net::stream> client) {
+void worker::accepted(std::unique_ptr<net::stream> client, session_scope scope) {
     metrics_.connections.add();
     const auto open = shared_.now.connections.load(std::memory_order_relaxed);
     if (open < current().settings->server.max_connections) {
-        net::spawn("session", session::run(*this, std::move(client)));
-    } else if (refusals_ < max_refusals && !shared_.tls) {
+        net::spawn("session", session::run(*this, std::move(client), scope));
+    } else if (refusals_ < max_refusals && (!shared_.tls || scope == session_scope::health)) {
         net::spawn("refuse", refuse(std::move(client)));
     }
 }
@@ -85,6 +94,7 @@ net::task<void> worker::refuse(std::unique_ptr<net::stream> client) {
 }
 
 void worker::replace_snapshot(std::shared_ptr<const snapshot> next) {
+    if (next->pepper != current().pepper) authenticator_ = auth::authenticator(next->pepper);
     snapshot_ = holder(std::move(next));
 }
 

@@ -31,6 +31,8 @@ class tls_server_context;
 namespace kw::proxy {
 
 class session;
+// What a connection may ask for.
+enum class session_scope : std::uint8_t { all, health };
 
 // Counted over all workers, bounded by settings.
 struct load {
@@ -48,7 +50,6 @@ struct services {
     metrics::registry& registry;
     net::control_port& control;
     std::shared_ptr<net::tls_server_context> tls;  // null: plain HTTP
-    const secret& pepper;                          // hashes access keys
     load now;
     std::atomic<bool> draining{false};
 };
@@ -65,6 +66,8 @@ class worker {
 
     // Throws std::runtime_error when the address cannot be had.
     void listen(const net::listen_options& at);
+    // Plain HTTP, health and metrics alone. Once set, the other port answers no metrics.
+    void listen_for_health(const net::listen_options& at);
     [[nodiscard]] std::uint16_t port() const noexcept;
 
     // From the next exchange on.
@@ -110,7 +113,8 @@ class worker {
 
     static constexpr std::size_t max_refusals = 256;  // under way at a time
 
-    void accepted(std::unique_ptr<net::stream> client);
+    std::unique_ptr<net::listener> open(const net::listen_options& at, session_scope scope);
+    void accepted(std::unique_ptr<net::stream> client, session_scope scope);
     net::task<void> refuse(std::unique_ptr<net::stream> client);
 
     net::loop& loop_;
@@ -125,6 +129,7 @@ class worker {
     worker_metrics metrics_;
     std::unique_ptr<char[]> scratch_;
     std::unique_ptr<net::listener> listener_;
+    std::unique_ptr<net::listener> health_listener_;
     std::unordered_set<session*> sessions_;
     std::size_t refusals_ = 0;
     std::unordered_set<std::string> unpriced_;

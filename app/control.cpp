@@ -1,0 +1,243 @@
+// The control thread: admin requests, the store's changes, health of keys, reloads.
+#include "admin/holder_api.hpp"
+#include "app/runtime_impl.hpp"
+#include "auth/pepper.hpp"
+#include "config/describe.hpp"
+#include "core/log.hpp"
+
+namespace kw::app {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto feed_interval = 400ms;
+constexpr auto watch_interval = 2s;
+constexpr std::string_view state_prefix = "key_state/";
+
+}  // namespace
+
+void runtime::impl::handle(net::control_request request,
+                           std::function<void(net::control_response)> done) {
+    control_.get().post([this, r = std::make_shared<net::control_request>(std::move(request)),
+                         done = std::move(done)] {
+        const bool holder = r->path.starts_with("/v1/");
+        done(holder ? admin::answer_holder(*r, *store_) : admin_->handle(*r));
+    });
+}
+
+// Opens the key under which access keys are hashed; made once for all replicas.
+result<void> runtime::impl::open_pepper() {
+    const store::record* r = catalog_->find(auth::pepper_kind, auth::pepper_id);
+    if (r == nullptr) {
+        // Of several replicas that start at once, one wins; all read the winner's.
+        const secret made = auth::make_pepper();
+        auto put = store_->put(auth::seal_pepper(made, *sealer_));
+        if (!put && put.error().code != errc::store_conflict)
+            return error(put.error().code, "the store cannot be written: " + put.error().context);
+        if (auto read = catalog_->refresh(); !read) return read.error();
+        r = catalog_->find(auth::pepper_kind, auth::pepper_id);
+    }
+    if (r == nullptr)
+        return error(errc::internal, "the store holds no key for hashing access keys");
+    auto opened = auth::open_pepper(*r, *sealer_);
+    if (!opened)
+        return error(opened.error().code,
+                     "the stored secrets cannot be opened with this encryption key: " +
+                         opened.error().context);
+    pepper_ = std::move(*opened);
+    return {};
+}
+
+// With the store at hand for the first time: its secrets, and what the configuration declares.
+result<void> runtime::impl::join_store() {
+    if (auto done = open_pepper(); !done) return done;
+    if (auto done = jobs::seed(*settings(), *catalog_, seeding()); !done)
+        return error(done.error().code,
+                     "the declared keys cannot be stored: " + done.error().context);
+    seeded_ = true;
+    if (auto read = catalog_->refresh(); !read) return read.error();
+    return {};
+}
+
+// What health knew of the keys before the last stop.
+void runtime::impl::restore_states() {
+    for (const auto& [id, key] : catalog_->keys()) {
+        auto json = store_->load_state(std::string(state_prefix) + id);
+        if (!json) {
+            if (json.error().code == errc::store_unavailable) return;
+            continue;
+        }
+        const auto slot = states_.find(id);
+        if (!slot) continue;
+        if (auto done = states_.restore(*slot, *json, clock_.mono(), clock_.wall()); !done)
+            log::event(log::level::warn, "key_state.unreadable",
+                       {{"id", id}, {"err", done.error().context}});
+    }
+    states_restored_ = true;
+}
+
+// Takes in the store's changes and hands the workers a new snapshot if there were any.
+void runtime::impl::refresh(bool force) {
+    auto changed = catalog_->refresh();
+    const bool stale = !changed;
+    if (changed && !seeded_) {
+        if (auto done = join_store(); !done)
+            log::event(log::level::error, "store.not_joined", {{"err", done.error().context}});
+        changed = true;
+    }
+    if (force || stale != stale_ || (!stale && *changed)) {
+        stale_ = stale;
+        publish();
+        if (!stale) {
+            if (!states_restored_) restore_states();
+            const store::snapshot set = catalog_->save();
+            if (auto saved = saved_->save(set.revision, set.records); !saved)
+                log::event(log::level::warn, "snapshot.not_saved",
+                           {{"err", saved.error().context}});
+        }
+    }
+    ready_ = !pepper_.empty();
+}
+
+void runtime::impl::publish() {
+    auto next = builder_.build(settings(), *catalog_, pepper_, stale_);
+    if (!next) {
+        log::event(log::level::error, "snapshot.refused", {{"err", next.error().context}});
+        return;
+    }
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+        proxy::worker* w = workers_[i].get();
+        threads_[i]->get().post([w, snap = *next] { w->replace_snapshot(snap); });
+    }
+}
+
+void runtime::impl::report(const std::vector<pool::health_event>& events) {
+    for (const auto& e : events) {
+        if (e.kind != pool::health_event::kind_t::state_changed) {
+            const bool open = e.kind == pool::health_event::kind_t::breaker_opened;
+            log::event(open ? log::level::error : log::level::info,
+                       open ? "upstream.breaker_opened" : "upstream.breaker_closed",
+                       {{"host", e.host}});
+            continue;
+        }
+        const auto key = catalog_->keys().find(e.key_id);
+        log::event(log::level::warn, "key.state_changed",
+                   {{"key", key == catalog_->keys().end() ? e.key_id : key->second->alias},
+                    {"from", pool::to_string(e.from)},
+                    {"to", pool::to_string(e.to)},
+                    {"reason", pool::to_string(e.reason)},
+                    {"status", e.status}});
+        unsaved_states_.insert_or_assign(e.key_id, e.slot);
+    }
+}
+
+// What the store does not take now is offered again in the next round.
+void runtime::impl::save_states() {
+    while (!unsaved_states_.empty()) {
+        const auto first = unsaved_states_.begin();
+        auto saved = store_->save_state(std::string(state_prefix) + first->first,
+                                        states_.dump(first->second, clock_.mono(), clock_.wall()));
+        if (!saved) return;
+        unsaved_states_.erase(first);
+    }
+}
+
+// Expiry itself holds at once, in every worker; this says it to the operator.
+void runtime::impl::report_expired_keys() {
+    const wall_time now = clock_.wall();
+    for (const auth::access_key* key : catalog_->expired_between(expiry_seen_, now))
+        log::event(log::level::warn, "access_key.expired", {{"id", key->id}, {"name", key->name}});
+    expiry_seen_ = now;
+}
+
+net::task<void> runtime::impl::feed_rounds() {
+    net::waiter w(control_.get());
+    while (!stopping_) {
+        refresh(false);
+        co_await net::sleep_until(w, control_.get().now() + feed_interval);
+    }
+}
+
+net::task<void> runtime::impl::second_rounds() {
+    net::waiter w(control_.get());
+    auto next_clean_up = clock_.mono() + 60s;
+    expiry_seen_ = clock_.wall();
+    while (!stopping_) {
+        const auto mono = clock_.mono();
+        const auto wall = clock_.wall();
+        health_.tick(mono, wall);
+        states_.roll_windows(wall);
+        report(health_.drain());
+        save_states();
+        report_expired_keys();
+        prober_->run_due(
+            [this](const std::string& id) -> pool::key_ptr {
+                const auto it = catalog_->keys().find(id);
+                return it == catalog_->keys().end() ? nullptr : it->second;
+            },
+            [this](const pool::upstream_key& key) {
+                return builder_.probe_target(key, *catalog_->groups().at(key.group_id));
+            });
+        if (mono >= next_clean_up) {
+            const auto removed = store_->clean_up();
+            next_clean_up = mono + (removed && *removed > 0 ? 1s : 60s);
+        }
+        co_await net::sleep_until(w, control_.get().now() + 1s);
+    }
+}
+
+// Looks at the files that the configuration came from; a change is a reload.
+net::task<void> runtime::impl::watch_rounds() {
+    net::waiter w(control_.get());
+    for (const std::string& file : loaded_.files)
+        watched_[file] = modified_at(file);
+    while (!stopping_) {
+        co_await net::sleep_until(w, control_.get().now() + watch_interval);
+        bool changed = false;
+        for (auto& [file, at] : watched_) {
+            const std::int64_t now = modified_at(file);
+            if (now != at && now != 0) changed = true;
+            at = now;
+        }
+        if (changed) reload();
+    }
+}
+
+void runtime::impl::reload() {
+    if (services_->tls) {
+        if (auto done = services_->tls->reload(); !done)
+            log::event(log::level::error, "certificate.refused", {{"err", done.error().context}});
+    }
+    auto next = load_configuration(options_.config_file, options_.env);
+    if (!next) {
+        for (const auto& p : next.error().items)
+            log::event(log::level::error, "configuration.refused", {{"err", p.to_string()}});
+        return;
+    }
+    apply_configuration(std::move(*next));
+}
+
+void runtime::impl::apply_configuration(config::loaded next) {
+    if (demo_) {
+        const auto& old = loaded_.values.groups;
+        const bool any_key =
+            std::ranges::any_of(next.values.groups, [](const auto& g) { return !g.keys.empty(); });
+        if (!any_key && !old.empty()) next.values.groups.push_back(old.back());
+    }
+    for (const auto& change : config::differences(loaded_.values, next.values)) {
+        log::event(log::level::info, "configuration.changed",
+                   {{"setting", change.key}, {"needs_restart", change.needs_restart}});
+    }
+    loaded_ = std::move(next);
+    log::set_level(loaded_.values.log.level);
+    for (const std::string& file : loaded_.files)
+        watched_.try_emplace(file, modified_at(file));
+    {
+        const std::lock_guard lock(settings_mutex_);
+        settings_ = std::make_shared<const config::settings>(loaded_.values);
+    }
+    if (auto done = jobs::seed(*settings_, *catalog_, seeding()); !done) seeded_ = false;
+    refresh(true);
+}
+
+}  // namespace kw::app

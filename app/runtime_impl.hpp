@@ -1,0 +1,116 @@
+// What the runtime is made of, for the two files that implement it: runtime.cpp (construction,
+// start, end) and control.cpp (the control thread's rounds).
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "admin/admin_api.hpp"
+#include "app/runtime.hpp"
+#include "app/snapshot_builder.hpp"
+#include "config/loader.hpp"
+#include "core/clock.hpp"
+#include "core/crypto.hpp"
+#include "core/ids.hpp"
+#include "core/metrics.hpp"
+#include "jobs/catalog.hpp"
+#include "jobs/prober.hpp"
+#include "jobs/seed.hpp"
+#include "mock/mock_upstream.hpp"
+#include "net/control_port.hpp"
+#include "net/resolver.hpp"
+#include "net/worker_thread.hpp"
+#include "pool/health.hpp"
+#include "pool/key_state.hpp"
+#include "proxy/worker.hpp"
+#include "store/journal.hpp"
+#include "store/journal_shipper.hpp"
+#include "store/snapshot_file.hpp"
+#include "store/store.hpp"
+
+namespace kw::app {
+
+[[nodiscard]] std::int64_t modified_at(const std::string& path) noexcept;  // 0: no such file
+
+struct runtime::impl final : net::control_port {
+    explicit impl(serve_options o);
+    ~impl() override;
+
+    // ---- start-up, main thread
+    void open_store();
+    void open_secrets();
+    void start_demo();
+    result<void> open_pepper();
+    result<void> join_store();
+    void first_access_key();
+    void open_listeners();
+
+    // ---- control thread
+    void handle(net::control_request request,
+                std::function<void(net::control_response)> done) override;
+    [[nodiscard]] bool ready() const noexcept override { return ready_.load(); }
+    net::task<void> feed_rounds();
+    net::task<void> second_rounds();
+    net::task<void> watch_rounds();
+    void refresh(bool force);
+    void publish();
+    void restore_states();
+    void report(const std::vector<pool::health_event>& events);
+    void save_states();
+    void report_expired_keys();
+    void apply_configuration(config::loaded next);
+    void reload();
+    [[nodiscard]] jobs::seed_context seeding() {
+        return {*store_, *sealer_, pepper_, clock_, random_};
+    }
+    [[nodiscard]] std::shared_ptr<const config::settings> settings() const {
+        const std::lock_guard lock(settings_mutex_);
+        return settings_;
+    }
+    void watch_metrics();
+
+    serve_options options_;
+    system_clock_source clock_;
+    random_source random_;
+    mutable std::mutex settings_mutex_;
+    std::shared_ptr<const config::settings> settings_;
+    config::loaded loaded_;
+
+    std::unique_ptr<mock::mock_upstream> demo_;
+    std::unique_ptr<crypto::sealer> sealer_;
+    std::unique_ptr<store::store> store_;
+    std::unique_ptr<store::snapshot_file> saved_;
+    std::unique_ptr<store::journal> journal_;
+    std::unique_ptr<store::journal_shipper> shipper_;
+    secret pepper_;
+    std::string first_key_note_;
+
+    metrics::registry registry_;
+    pool::state_table states_;
+    pool::health health_;
+    std::unique_ptr<jobs::catalog> catalog_;
+    snapshot_builder builder_{states_};
+    std::unique_ptr<admin::admin_api> admin_;
+    std::unique_ptr<proxy::services> services_;
+    net::resolver resolver_;
+
+    net::worker_thread control_;
+    std::unique_ptr<net::dns_cache> control_dns_;
+    std::unique_ptr<jobs::prober> prober_;
+    std::vector<std::unique_ptr<net::worker_thread>> threads_;
+    std::vector<std::unique_ptr<proxy::worker>> workers_;
+    std::atomic<bool> ready_{false};
+    std::atomic<bool> stopping_{false};
+    bool stale_ = false;   // the store is away; what is known is as of its last answer
+    bool seeded_ = false;  // what the configuration declares has been compared with the store
+    bool states_restored_ = false;
+    std::map<std::string, std::int64_t> watched_;
+    std::map<std::string, pool::slot_id> unsaved_states_;  // by key id, until the store took them
+    wall_time expiry_seen_{};
+};
+
+}  // namespace kw::app
