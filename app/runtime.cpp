@@ -125,7 +125,8 @@ runtime::impl::impl(serve_options o)
       control_("kw-control", clock_) {
     log::start({.min = loaded_.values.log.level,
                 .json = loaded_.values.log.format == config::log_format::json,
-                .file = loaded_.values.log.file});
+                .file = loaded_.values.log.file,
+                .keep_days = loaded_.values.log.keep_days});
     for (const std::string& warning : loaded_.warnings)
         log::event(log::level::warn, "configuration.warning", {{"text", warning}});
     net::raise_descriptor_limit();

@@ -397,6 +397,11 @@ constexpr field log_fields[] = {
      .at = at<&log_settings::file>,
      .help = "File to write to; empty is standard output.",
      .live = false},
+    {.name = "keep_days",
+     .at = at<&log_settings::keep_days>,
+     .help = "With a file: one a day, the date in its name, and so many are kept; 0 is one file "
+             "that only grows.",
+     .live = false},
 };
 
 constexpr field header_fields[] = {

@@ -172,6 +172,7 @@ struct log_settings {
     log::level level = log::level::info;
     log_format format = log_format::json;
     std::string file;  // "": standard output
+    std::uint16_t keep_days = 14;
     friend bool operator==(const log_settings&, const log_settings&) = default;
 };
 

@@ -6,6 +6,7 @@
 #include <spdlog/details/log_msg.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/daily_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <array>
@@ -201,7 +202,11 @@ void start(const options& opts) {
         sink = std::make_shared<spdlog::sinks::stdout_sink_st>();
     } else {
         try {
-            sink = std::make_shared<spdlog::sinks::basic_file_sink_st>(opts.file);
+            if (opts.keep_days == 0)
+                sink = std::make_shared<spdlog::sinks::basic_file_sink_st>(opts.file);
+            else
+                sink = std::make_shared<spdlog::sinks::daily_file_sink_st>(opts.file, 0, 0, false,
+                                                                           opts.keep_days);
         } catch (const spdlog::spdlog_ex& e) {
             throw std::runtime_error(std::string("cannot open the log file: ") + e.what());
         }

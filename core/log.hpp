@@ -34,6 +34,9 @@ struct options {
     level min = level::info;
     bool json = true;
     std::string file;  // empty: standard output
+    // 0: the file as named. Otherwise a file a day with the date in its name ("keywheel.log" is
+    // keywheel_2026-01-31.log), of which so many are kept; the day changes at local midnight.
+    std::uint16_t keep_days = 0;
 };
 
 // Call once before threads start; again only while no other thread logs (tests). Until the first

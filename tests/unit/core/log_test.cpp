@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <regex>
 #include <thread>
@@ -46,6 +47,25 @@ class log_file {
 };
 
 }  // namespace
+
+TEST_CASE("a file a day has the date in its name") {
+    const auto folder = std::filesystem::temp_directory_path() / "kw-log-daily-test";
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+    log::start({.file = (folder / "keywheel.log").string(), .keep_days = 3});
+    log::event(log::level::info, "here");
+    log::stop();
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+        names.push_back(entry.path().filename().string());
+    REQUIRE(names.size() == 1);
+    CHECK(std::regex_match(names[0], std::regex(R"(keywheel_\d{4}-\d\d-\d\d\.log)")));
+    std::ifstream in(folder / names[0]);
+    std::string line;
+    REQUIRE(std::getline(in, line));
+    CHECK(line.find("here") != std::string::npos);
+    std::filesystem::remove_all(folder);
+}
 
 TEST_CASE("a JSON line holds the event and its fields") {
     const log_file file;
