@@ -533,15 +533,16 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
     const std::string own = own_header_lines(whole, error_answer);
     std::string client_head;
     client_head.reserve(head.raw().size() + own.size() + 128);
-    append_downstream_head(client_head, {.from = head,
-                                         .framing = plan.client_framing,
-                                         .length = head.body_length(),
-                                         .state_length = head.body() == net::framing::none &&
-                                                         head.content_length().has_value(),
-                                         .event_stream = event_stream,
-                                         .keep_alive = keep,
-                                         .drop_should_retry = error_answer && record_.attempts > 1,
-                                         .own_lines = own});
+    append_downstream_head(
+        client_head, {.from = head,
+                      .framing = plan.client_framing,
+                      .length = head.content_length().value_or(0),
+                      .state_length = head.body() == net::framing::none && head.status() != 204 &&
+                                      head.content_length().has_value(),
+                      .event_stream = event_stream,
+                      .keep_alive = keep,
+                      .drop_should_retry = error_answer && record_.attempts > 1,
+                      .own_lines = own});
     plan.head = client_head;
 
     // Bytes are leaving: from here on there is no other try (unless the first token is held back).

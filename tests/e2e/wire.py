@@ -131,7 +131,7 @@ class Wire:
                 answer.whole = False
                 break
             raw.append(line)
-            size = int(line, 16)
+            size = int(line.partition(b";")[0], 16)
             if size == 0:
                 answer.trailers = self._fields()
                 break
