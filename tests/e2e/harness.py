@@ -360,6 +360,8 @@ class EndToEnd(unittest.TestCase):
             process.kill()
             if early is not None and early < 0 and -early not in (signal.SIGKILL, signal.SIGTERM):
                 crashed.append(f"{process.name} died of signal {-early}")
+            if any(word in process.log() for word in ("ThreadSanitizer", "AddressSanitizer", "runtime error: ")):
+                crashed.append(f"{process.name} was reported by a sanitizer")
         if self._failed() or crashed:
             for process in self._running:
                 print(f"---- end of {process.name}'s log ----\n{process.log()[-6000:]}", file=sys.stderr, flush=True)
