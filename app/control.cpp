@@ -12,6 +12,7 @@ using namespace std::chrono_literals;
 
 constexpr auto feed_interval = 400ms;
 constexpr auto watch_interval = 2s;
+constexpr auto counters_interval = 10s;
 constexpr std::string_view state_prefix = "key_state/";
 
 }  // namespace
@@ -68,10 +69,13 @@ void runtime::impl::restore_states() {
             continue;
         }
         const auto slot = states_.find(id);
-        if (!slot) continue;
+        const auto* state = slot ? states_.get(*slot) : nullptr;
+        // After a start without the store: what has been found out since then is newer.
+        if (state == nullptr || state->uses.load() != 0) continue;
         if (auto done = states_.restore(*slot, *json, clock_.mono(), clock_.wall()); !done)
             log::event(log::level::warn, "key_state.unreadable",
                        {{"id", id}, {"err", done.error().context}});
+        saved_uses_[id] = state->uses.load();
     }
     states_restored_ = true;
 }
@@ -131,13 +135,30 @@ void runtime::impl::report(const std::vector<pool::health_event>& events) {
     }
 }
 
-// What the store does not take now is offered again in the next round.
-void runtime::impl::save_states() {
-    while (!unsaved_states_.empty()) {
+// Keys that were used since they were saved last: their counters survive a restart too.
+void runtime::impl::note_counters() {
+    for (const auto& [id, slot] : states_.all()) {
+        const auto* state = states_.get(slot);
+        if (state != nullptr && state->uses.load() != saved_uses_[id])
+            unsaved_states_.insert_or_assign(id, slot);
+    }
+    std::erase_if(saved_uses_, [this](const auto& known) { return !states_.find(known.first); });
+}
+
+// What the store does not take now is offered again in the next round, as is what takes too long.
+void runtime::impl::save_states(std::chrono::milliseconds at_most) {
+    const auto until = clock_.mono() + at_most;
+    while (!unsaved_states_.empty() && clock_.mono() < until) {
         const auto first = unsaved_states_.begin();
-        auto saved = store_->save_state(std::string(state_prefix) + first->first,
-                                        states_.dump(first->second, clock_.mono(), clock_.wall()));
-        if (!saved) return;
+        const auto* state = states_.get(first->second);
+        if (state != nullptr) {
+            const auto uses = state->uses.load();
+            auto saved =
+                store_->save_state(std::string(state_prefix) + first->first,
+                                   states_.dump(first->second, clock_.mono(), clock_.wall()));
+            if (!saved) return;
+            saved_uses_[first->first] = uses;
+        }
         unsaved_states_.erase(first);
     }
 }
@@ -161,6 +182,7 @@ net::task<void> runtime::impl::feed_rounds() {
 net::task<void> runtime::impl::second_rounds() {
     net::waiter w(control_.get());
     auto next_clean_up = clock_.mono() + 60s;
+    auto next_counters = clock_.mono() + counters_interval;
     expiry_seen_ = clock_.wall();
     while (!stopping_) {
         const auto mono = clock_.mono();
@@ -168,7 +190,11 @@ net::task<void> runtime::impl::second_rounds() {
         health_.tick(mono, wall);
         states_.roll_windows(wall);
         report(health_.drain());
-        save_states();
+        if (mono >= next_counters) {
+            note_counters();
+            next_counters = mono + counters_interval;
+        }
+        save_states(100ms);
         report_expired_keys();
         prober_->run_due(
             [this](const std::string& id) -> pool::key_ptr {
@@ -186,11 +212,17 @@ net::task<void> runtime::impl::second_rounds() {
     }
 }
 
-// Looks at the files that the configuration came from; a change is a reload.
+// Looks at the files that the configuration came from and at the listener's certificate; a change
+// is a reload.
 net::task<void> runtime::impl::watch_rounds() {
     net::waiter w(control_.get());
     for (const std::string& file : loaded_.files)
         watched_[file] = modified_at(file);
+    if (services_->tls) {
+        const auto& server = loaded_.values.server;
+        for (const std::string& file : {server.tls_certificate, server.tls_key})
+            watched_[file] = modified_at(file);
+    }
     while (!stopping_) {
         co_await net::sleep_until(w, control_.get().now() + watch_interval);
         bool changed = false;

@@ -400,7 +400,8 @@ void runtime::stop(const std::function<bool()>& hurry) {
     m.control_.stop();
     m.control_.join();
     m.report(m.health_.drain());
-    m.save_states();
+    m.note_counters();
+    m.save_states(3s);
     if (!m.shipper_->flush(5s))
         log::event(log::level::warn, "journal.not_flushed",
                    {{"records", m.shipper_->stats().backlog_records},

@@ -60,7 +60,8 @@ struct runtime::impl final : net::control_port {
     void publish();
     void restore_states();
     void report(const std::vector<pool::health_event>& events);
-    void save_states();
+    void note_counters();
+    void save_states(std::chrono::milliseconds at_most);
     void report_expired_keys();
     void apply_configuration(config::loaded next);
     void reload();
@@ -110,6 +111,7 @@ struct runtime::impl final : net::control_port {
     bool states_restored_ = false;
     std::map<std::string, std::int64_t> watched_;
     std::map<std::string, pool::slot_id> unsaved_states_;  // by key id, until the store took them
+    std::map<std::string, std::uint64_t> saved_uses_;      // by key id, as the store has them
     wall_time expiry_seen_{};
 };
 
