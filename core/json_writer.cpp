@@ -1,15 +1,20 @@
 // JSON text: escaping, and the writer's commas.
 #include "core/json_writer.hpp"
 
+#include <array>
 #include <cmath>
 
 namespace kw {
 
 namespace {
 
-[[nodiscard]] constexpr bool plain(unsigned char c) noexcept {
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
+// What stands for itself in a string, by byte.
+constexpr auto plain = [] {
+    std::array<bool, 256> table{};
+    for (std::size_t c = 0x20; c < 0x80; ++c)
+        table[c] = c != '"' && c != '\\';
+    return table;
+}();
 
 void append_escape(std::string& out, unsigned char c) {
     constexpr std::string_view hex = "0123456789abcdef";
@@ -82,7 +87,7 @@ void append_json_string(std::string& out, std::string_view text) {
     out += '"';
     while (!text.empty()) {
         std::size_t run = 0;
-        while (run < text.size() && plain(static_cast<unsigned char>(text[run])))
+        while (run < text.size() && plain[static_cast<unsigned char>(text[run])])
             ++run;
         out += text.substr(0, run);
         text.remove_prefix(run);

@@ -142,18 +142,20 @@ void append_timestamp(std::string& out) {
     out += 'Z';
 }
 
+// Names are words in the code and need no escaping.
 void append_json_line(std::string& out, level lvl, std::string_view name,
                       std::initializer_list<field> fields) {
     out += R"({"ts":")";
     append_timestamp(out);
     out += R"(","level":")";
     out += level_names[static_cast<std::size_t>(lvl)];
-    out += R"(","event":)";
-    append_json_string(out, name);
+    out += R"(","event":")";
+    out += name;
+    out += '"';
     for (const auto& f : fields) {
-        out += ',';
-        append_json_string(out, f.name);
-        out += ':';
+        out += ",\"";
+        out += f.name;
+        out += "\":";
         json_writer writer(out);
         std::visit([&writer](const auto& v) { writer.value(v); }, f.value);
     }

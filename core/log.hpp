@@ -51,7 +51,7 @@ void set_level(level min) noexcept;
 // errc::invalid_argument names the accepted words.
 [[nodiscard]] result<level> parse_level(std::string_view name);
 
-// event is a fixed dotted name ("request.done"); fields are escaped here.
+// event and the fields' names are fixed words ("request.done"); values are escaped here.
 void event(level lvl, std::string_view event, std::initializer_list<field> fields = {});
 
 }  // namespace kw::log

@@ -173,7 +173,10 @@ task<void> listener::accept_loop() {
             scarce = fd >= fd_threshold_;
             ++accepted_;
             try {
-                on_accept_(std::make_unique<stream>(loop_, fd, address_of(from)));
+                auto client = std::make_unique<stream>(loop_, fd, address_of(from));
+                // The first request is there already as a rule: one look without waiting for it.
+                client->handle().mark_read();
+                on_accept_(std::move(client));
             } catch (const std::exception&) {
                 scarce = true;  // no room in epoll or memory; the connection is closed
             }

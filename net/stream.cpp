@@ -120,6 +120,8 @@ void stream::adopt_tls(ssl_st* ssl) {
 io_result stream::read(std::span<char> into) noexcept {
     if (into.empty()) return {};
     if (ssl_) return read_tls(into);
+    // Remembered readiness saves the call that would only be refused, once for every request.
+    if (!descriptor_.read_ready()) return {io_status::want_read, 0};
     for (;;) {
         const auto n = ::recv(fd(), into.data(), into.size(), 0);
         if (n > 0) {

@@ -49,8 +49,9 @@ class stream {
     stream& operator=(const stream&) = delete;
     ~stream();
 
-    // Reads what is there, as much as fits. Plain: one system call; TLS: records until the buffer
-    // is full or no more are there. ok has bytes > 0; eof and reset come alone, after all bytes.
+    // Reads what is there, as much as fits. Plain: one system call, none while no event came; TLS:
+    // records until the buffer is full or no more are there. ok has bytes > 0; eof and reset come
+    // alone, after all bytes.
     [[nodiscard]] io_result read(std::span<char> into) noexcept;
 
     // Writes a part or all of it. Plain: one system call. TLS: the pieces are coalesced into
