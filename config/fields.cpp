@@ -402,6 +402,11 @@ constexpr field log_fields[] = {
      .help = "With a file: one a day, the date in its name, and so many are kept; 0 is one file "
              "that only grows.",
      .live = false},
+    {.name = "http_heads",
+     .at = at<&log_settings::http_heads>,
+     .help = "The heads of clients' requests and upstreams' answers as lines of level `info`, "
+             "without anything that can hold a secret.",
+     .aliases = "DEBUG_HTTP_TRAFFIC"},
 };
 
 constexpr field header_fields[] = {

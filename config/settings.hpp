@@ -173,6 +173,7 @@ struct log_settings {
     log_format format = log_format::json;
     std::string file;  // "": standard output
     std::uint16_t keep_days = 14;
+    bool http_heads = false;
     friend bool operator==(const log_settings&, const log_settings&) = default;
 };
 

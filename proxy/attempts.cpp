@@ -6,6 +6,7 @@
 #include "auth/credential.hpp"
 #include "pool/health.hpp"
 #include "proxy/exchange.hpp"
+#include "proxy/head_log.hpp"
 #include "proxy/message_heads.hpp"
 #include "proxy/worker.hpp"
 #include "usage/estimate.hpp"
@@ -232,6 +233,11 @@ net::task<exchange::step> exchange::attempt(pool::picked& picked) {
         }
     }
 
+    if (snap_.settings->log.http_heads)
+        log::event(log::level::info, "http.upstream_answer",
+                   {{"request_id", record_.id},
+                    {"key", key_alias_},
+                    {"head", describe_response(call_.head())}});
     const auto hints = read_hints();
     w_.shared().health.observe_limits(picked.slot, hints, w_.mono(), w_.wall());
     if (call_.head().status() >= 400) co_return co_await take_error_answer(picked);

@@ -12,6 +12,7 @@
 #include "net/tls.hpp"
 #include "proxy/error_response.hpp"
 #include "proxy/exchange.hpp"
+#include "proxy/head_log.hpp"
 #include "proxy/identity.hpp"
 #include "proxy/message_heads.hpp"
 #include "proxy/request_body.hpp"
@@ -85,7 +86,7 @@ net::task<void> session::serve() {
         next_request();
         if (worker_.shared().draining.load(std::memory_order_relaxed) && client_.in.empty()) break;
     }
-    co_await linger();
+    if (!client_.cut) co_await linger();
 }
 
 net::task<bool> session::handshake() {
@@ -167,6 +168,9 @@ void session::find_client_address() {
 net::task<bool> session::answer() {
     const std::string_view path = head_.path();
     const auto& server = worker_.current().settings->server;
+    if (worker_.current().settings->log.http_heads)
+        log::event(log::level::info, "http.request",
+                   {{"client", client_.address.to_string()}, {"head", describe_request(head_)}});
     if (!server.allowed_hosts.empty()) {
         const std::string_view host = head_.host_name();
         const bool allowed = std::ranges::any_of(server.allowed_hosts, [&](const auto& name) {
