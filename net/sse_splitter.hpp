@@ -64,6 +64,7 @@ class sse_splitter {
     bool finish(Event&& event, Run&& run);
 
     void raise_limit(std::size_t limit) noexcept { limit_ = std::max(limit, limit_); }
+    [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
     // The unfinished event's bytes so far.
     [[nodiscard]] std::string_view tail() const noexcept { return tail_; }
     // Bytes of memory held.

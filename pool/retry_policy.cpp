@@ -26,11 +26,13 @@ bool never_connected(transport_failure t) noexcept {
 retry_decision would_retry(const exchange_state& x, const upstream_result& r, const verdict& v,
                            const retry_settings& s) {
     const retry_decision give_up;
-    if (!s.enabled || x.bytes_sent_downstream || v.success) return give_up;
+    if (x.bytes_sent_downstream || v.success) return give_up;
     if (!x.body_replayable && !never_connected(r.transport)) return give_up;
+    // That we kept a connection is no concern of the client's: also where retries are off.
     if (r.transport == transport_failure::stale_connection) {
         return {retry_step::fresh_connection, {}};
     }
+    if (!s.enabled) return give_up;
     if (x.tries_in_all >= s.tries_in_all) return give_up;
     if (v.retry && x.tries_on_model <= s.retries_per_model) {
         if (x.other_key_available) return {retry_step::other_key, {}};

@@ -34,6 +34,7 @@ struct client_connection {
     std::size_t used = 0;
     // Bytes after the current request's body, read along with it: the next request's.
     std::string next;
+    bool cut = false;         // half an answer went out that only a reset can tell from a whole one
     net::ip_address address;  // of the client, behind trusted proxies
 };
 

@@ -53,12 +53,11 @@ void relay::take_events(std::string_view payload) {
         const auto step = splitter_.feed(payload, on_event, on_run);
         payload.remove_prefix(step.consumed);
         if (step.status == net::sse_status::ok) return;
-        const std::size_t now = std::max(splitter_.tail().size(), net::sse_splitter::default_limit);
-        if (now >= max_event) {
+        if (splitter_.limit() >= max_event) {
             overflow_ = true;
             return;
         }
-        splitter_.raise_limit(std::min(now * 4, max_event));
+        splitter_.raise_limit(std::min(splitter_.limit() * 4, max_event));
     }
 }
 
@@ -256,6 +255,11 @@ net::task<relay_end> relay::end_cut(transport_failure why) {
     } else if (!committed_) {
         // Not a byte has left: the caller can still answer with an error.
         co_return relay_end::nothing_sent;
+    } else if (plan_.client_framing == net::framing::until_close) {
+        // The end of such a body is the connection's, and this one must not look like an end.
+        client_.stream->close_with_reset();
+        client_.cut = true;
+        co_return relay_end::upstream_cut;
     }
     if (!unsent_.empty()) co_await send_rest();
     co_return relay_end::upstream_cut;

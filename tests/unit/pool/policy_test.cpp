@@ -246,5 +246,10 @@ TEST_CASE("retry decisions of the failover scenarios") {
         x.other_key_available = true;
         CHECK(would_retry(x, answer(503), classify(answer(503)), off).step == step::give_up);
         CHECK(decide(answer(200), x).step == step::give_up);
+        // That a kept connection was stale is not the client's concern, retries or not.
+        const auto stale = broken(transport_failure::stale_connection);
+        CHECK(would_retry(x, stale, classify(stale), off).step == step::fresh_connection);
+        x.body_replayable = false;
+        CHECK(would_retry(x, stale, classify(stale), off).step == step::give_up);
     }
 }
