@@ -65,14 +65,17 @@ result<std::deque<journal_cut>> cut_file::load() {
     return cuts;
 }
 
-result<void> cut_file::append(const journal_cut& cut, bool sync) {
-    const auto l = line_of(cut);
+result<void> cut_file::append(std::span<const journal_cut> cuts, bool sync) {
+    std::vector<line> lines;
+    for (const auto& cut : cuts)
+        lines.push_back(line_of(cut));
+    const auto bytes = lines.size() * sizeof(line);
     // At our own offset: what a failed write left behind is written over.
-    if (::pwrite(fd_.get(), &l, sizeof l, static_cast<off_t>(size_)) !=
-            static_cast<ssize_t>(sizeof l) ||
+    if (::pwrite(fd_.get(), lines.data(), bytes, static_cast<off_t>(size_)) !=
+            static_cast<ssize_t>(bytes) ||
         (sync && ::fdatasync(fd_.get()) != 0))
         return failed(path_);
-    size_ += sizeof l;
+    size_ += bytes;
     return {};
 }
 

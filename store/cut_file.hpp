@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <string>
 
 #include "core/error.hpp"
@@ -30,7 +31,8 @@ class cut_file {
 
     // Every whole cut that is kept; a torn last one was never sent and is dropped.
     [[nodiscard]] result<std::deque<journal_cut>> load();
-    [[nodiscard]] result<void> append(const journal_cut& cut, bool sync);
+    // All of them or none.
+    [[nodiscard]] result<void> append(std::span<const journal_cut> cuts, bool sync);
     // Drops all but these once the file has grown large.
     [[nodiscard]] result<void> compact(const std::deque<journal_cut>& keep);
 

@@ -93,7 +93,8 @@ result<void> shipping::prepare() {
 }
 
 result<void> shipping::cut(mono_time now, bool force) {
-    while (cuts_.size() - next_ < max_unsent_cuts) {
+    std::vector<journal_cut> made;
+    while (cuts_.size() + made.size() - next_ < max_unsent_cuts) {
         journal_entry entry;
         while (growing_.records < options_.max_records && log_.read(read_to_, entry)) {
             if (growing_.records == 0) growing_since_ = now;
@@ -101,27 +102,45 @@ result<void> shipping::cut(mono_time now, bool force) {
         }
         const bool full = growing_.records >= options_.max_records;
         if (growing_.records == 0 || (!full && !force && now - growing_since_ < options_.interval))
-            return {};
-        if (auto done = finish_cut(now); !done) return done;
+            break;
+        made.push_back(finish_growing());
     }
-    return {};
+    return made.empty() ? result<void>() : fix(made, now);
 }
 
-result<void> shipping::finish_cut(mono_time now) {
-    auto next = growing_;
-    next.to = read_to_;
+journal_cut shipping::finish_growing() {
+    auto done = growing_;
+    done.to = read_to_;
     for (std::size_t s = 0; s < shard_count; ++s)
-        next.numbers[s] += next.has(s) ? 1 : 0;
+        done.numbers[s] += done.has(s) ? 1 : 0;
+    growing_ = {};
+    growing_.from = done.to;
+    growing_.numbers = done.numbers;
+    return done;
+}
+
+// Many cuts at the price of one: what waits for the disk is the same for one and for all.
+result<void> shipping::fix(std::span<const journal_cut> made, mono_time now) {
     const bool sync = log_.folder().options.fsync != fsync_policy::no;
     // What is sent must outlive a power loss: else its exchange would be booked again as one that
     // never ended.
-    if (sync) log_.sync(next.from, next.to);
-    if (auto written = file_.append(next, sync); !written) return written;
-    cuts_.push_back({next, now, {}, false});
-    cut_to_ = next.to;
-    growing_ = {};
-    growing_.from = cut_to_;
-    growing_.numbers = next.numbers;
+    if (sync) log_.sync(made.front().from, made.back().to);
+    if (auto written = file_.append(made, sync); !written) {
+        // It all becomes one cut at the next try.
+        const auto& first = made.front();
+        growing_.from = first.from;
+        growing_.numbers = first.numbers;
+        for (std::size_t s = 0; s < shard_count; ++s)
+            growing_.numbers[s] -= first.has(s) ? 1 : 0;
+        for (const auto& c : made) {
+            growing_.records += c.records;
+            growing_.shards |= c.shards;
+        }
+        return written;
+    }
+    for (const auto& c : made)
+        cuts_.push_back({c, now, {}, false});
+    cut_to_ = made.back().to;
     return {};
 }
 
@@ -224,7 +243,7 @@ result<void> shipping::save_open(std::uint32_t before_segment) {
 
 result<bool> shipping::trim(mono_time now) {
     while (next_ > 0 && cuts_.front().confirmed &&
-           now - *cuts_.front().confirmed >= options_.keep) {
+           (log_.folder().tight() || now - *cuts_.front().confirmed >= options_.keep)) {
         cuts_.pop_front();
         --next_;
     }

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "core/clock.hpp"
@@ -46,7 +47,8 @@ class shipping {
     };
 
     void follow(const journal_entry& entry);
-    [[nodiscard]] result<void> finish_cut(mono_time now);
+    [[nodiscard]] journal_cut finish_growing();
+    [[nodiscard]] result<void> fix(std::span<const journal_cut> made, mono_time now);
     [[nodiscard]] std::vector<ledger_batch> batches_of(const kept_cut& kept);
     void confirm(mono_time now);
     void held_is(std::size_t shard, std::uint64_t number);
