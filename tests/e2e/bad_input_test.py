@@ -3,8 +3,10 @@
 Each must be refused clearly or have its connection closed, must not reach the upstream, and must
 leave the program as it was.
 """
+import contextlib
 import json
 import re
+import resource
 import socket
 import time
 
@@ -253,6 +255,13 @@ class Refused(harness.EndToEnd):
 
 
 class Slow(harness.EndToEnd):
+    @classmethod
+    def setUpClass(cls):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 8192
+        resource.setrlimit(resource.RLIMIT_NOFILE,
+                           (wanted, wanted if 0 <= hard < wanted else hard))
+
     def setUp(self):
         super().setUp()
         self.upstream = self.mock(tls=False)
@@ -279,6 +288,40 @@ class Slow(harness.EndToEnd):
                 got += piece or b""
                 self.assertLess(time.monotonic() - begun, 30)
             return got
+
+    def test_thousands_of_slow_heads_stop_nobody(self):
+        """Connections that dribble their heads are ended; meanwhile others are served."""
+        count, slow, ended = 2000, [], 0
+        try:
+            for _ in range(count):
+                s = socket.create_connection(("127.0.0.1", self.proxy.port), timeout=20)
+                s.sendall(CHAT + HOST)
+                slow.append(s)
+            begun, times, rounds = time.monotonic(), [], 0
+            # Each gets another byte again and again, well beyond the time for a whole head.
+            while time.monotonic() - begun < 4:
+                rounds += 1
+                for i, s in enumerate(slow):
+                    with contextlib.suppress(OSError):
+                        s.send(b"X")
+                    if i % 500 == 0:
+                        asked = time.monotonic()
+                        answer = self.proxy.post("/v1/chat/completions", {"model": "m", "messages": []})
+                        self.assertEqual(answer.status, 200)
+                        times.append(time.monotonic() - asked)
+            for s in slow:
+                got = b""
+                with contextlib.suppress(ConnectionError):
+                    while piece := s.recv(4096):
+                        got += piece
+                self.assertTrue(got == b"" or got.startswith(b"HTTP/1.1 408 "), got)
+                ended += 1
+        finally:
+            for s in slow:
+                s.close()
+        self.assertEqual(ended, count)
+        print(f"figure: answer among {count} slow heads, median of {len(times)}: "
+              f"{sorted(times)[len(times) // 2] * 1000:.1f} ms")
 
     def test_head_byte_by_byte(self):
         got = self.drip(sized(b"X-A: " + b"a" * 500 + b"\r\n"), 1)
