@@ -107,8 +107,8 @@ result<reply> list_keys(call& c) {
         if (!contains(k.id, text) && !contains(k.alias, text) && !contains(k.notes, text) &&
             !contains(k.account, text))
             continue;
-        listed item{&entry, look_at(c.services, k)};
-        if (!wanted || item.live.status == *wanted) found.push_back(std::move(item));
+        const listed item{&entry, look_at(c.services, k)};
+        if (!wanted || item.live.status == *wanted) found.push_back(item);
     }
     sort_keys(found, static_cast<std::size_t>(by - orders), descending);
 

@@ -181,7 +181,7 @@ result<void> seed(const config::settings& settings, const catalog& known,
 }
 
 result<secret> make_access_key(const std::string& name, const seed_context& with) {
-    const secret text = auth::make_key_text();
+    secret text = auth::make_key_text();
     auth::access_key key;
     key.id = make_id("ak_", with.clock.wall(), with.random);
     key.name = name;

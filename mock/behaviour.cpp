@@ -194,7 +194,8 @@ bool parse_scenario(std::string_view model, behaviour& into) {
         return false;
     }
     if (model.size() > 3 && model[3] != '-') return false;
-    const auto n = static_cast<std::size_t>((model[1] - '0') * 10 + (model[2] - '0'));
+    const auto digit = [](char c) { return static_cast<std::size_t>(c - '0'); };
+    const std::size_t n = digit(model[1]) * 10 + digit(model[2]);
     if (n < 1 || n > scenarios.size()) return false;
     const auto suffix = model.substr(std::min<std::size_t>(4, model.size()));
     const bool healthy = suffix.starts_with("fallback") || suffix.starts_with("large");

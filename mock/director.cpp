@@ -103,7 +103,7 @@ behaviour director::choose(const request& r, const std::string& key, const std::
 
     behaviour by_model;
     const bool model_speaks = parse_model(model, by_model);
-    const behaviour shape = by_model.healthy();
+    behaviour shape = by_model.healthy();
     const auto header = r.header("x-mock-fault");
     if (header.empty() && plain_ && !by_model.conditional()) return by_model;
 
@@ -122,7 +122,7 @@ behaviour director::choose(const request& r, const std::string& key, const std::
     for (auto it = rules_.rbegin(); it != rules_.rend(); ++it) {
         if (!matches(*it, r, key, model) || it->left == 0 || now >= it->until) continue;
         if (it->left > 0) --it->left;
-        const behaviour what = it->what;
+        behaviour what = it->what;
         if (what.ok || !holds(what, "rule:" + std::to_string(it->id), now)) return shape;
         return what;
     }

@@ -39,7 +39,7 @@ struct picked {
     const group_view* tier = nullptr;
     slot_id slot;
     bool resting = false;  // what it answers says nothing about why it rests
-    key_use use;  // counts as in flight until settled or destroyed
+    key_use use;           // counts as in flight until settled or destroyed
 };
 
 // model_not_served (nobody has it at all), no_upstream_key, upstream_keys_rate_limited (every key

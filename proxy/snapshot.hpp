@@ -56,7 +56,8 @@ class target_table {
 struct snapshot {
     std::shared_ptr<const config::settings> settings;
     std::shared_ptr<const auth::key_table> access_keys;
-    secret pepper;  // hashes access keys; empty before the store has been reached for the first time
+    secret
+        pepper;  // hashes access keys; empty before the store has been reached for the first time
     std::shared_ptr<const pool::pool_view> pool;
     std::shared_ptr<const pool::alias_table> aliases;
     std::shared_ptr<const usage::price_table> prices;

@@ -25,8 +25,7 @@ inline constexpr const char* admin_secret = "canary-admin-secret-0001";
 struct fixture {
     store::test::temp_folder folder;
     manual_clock clock;
-    std::unique_ptr<store::store> store =
-        *store::open_embedded({folder.path, {}}, clock);
+    std::unique_ptr<store::store> store = *store::open_embedded({folder.path, {}}, clock);
     crypto::sealer sealer{secret(std::string(32, 'm'))};
     secret pepper{std::string(43, 'p')};
     pool::state_table states;

@@ -13,7 +13,6 @@ using kw::mock::mock_options;
 using kw::mock::mock_upstream;
 using kw::mock::sha256_hex;
 using kw::mock::test::client;
-using kw::mock::test::reply;
 namespace bj = boost::json;
 
 namespace {

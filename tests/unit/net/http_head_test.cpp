@@ -80,7 +80,7 @@ TEST_CASE("a usual request is read with all its facts") {
         names.emplace_back(h.name);
     CHECK(names.back() == "Empty");
 
-    const std::string moved = text;
+    const std::string moved(text.begin(), text.end());
     head.rebase(moved.data());
     CHECK(head.path().data() == moved.data() + 5);
 
