@@ -31,6 +31,7 @@ sigset_t block_signals() {
         sigaddset(&set, s);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is told by errno, like a full disk
     return set;
 }
 

@@ -65,7 +65,7 @@ void exchange::book_start(const pool::picked&) {
     start.cost = charge.cost.value_or(-1);
     start.rated_cost = charge.rated.value_or(-1);
     // A journal that is full was looked at before; with `serve` the request goes on unjournalled.
-    (void)w_.journal().append_start(start);
+    if (w_.journal().append_start(start, journaled_) == errc::ok) journaled_ = true;
 }
 
 // What the answer, as far as it was seen, has cost.
@@ -116,7 +116,7 @@ void exchange::book_abandoned() {
     lost.cost = charge.cost;
     lost.rated_cost = charge.cost ? std::optional<nanodollars>(0) : std::nullopt;
     lost.total_us = micros(w_.mono() - dispatched_);
-    (void)w_.journal().append_end(lost);
+    (void)w_.journal().append_end(lost, false);
 }
 
 void exchange::finish(store::exchange_end end, errc code) {
@@ -138,7 +138,7 @@ void exchange::finish(store::exchange_end end, errc code) {
     record_.total_us = micros(now - started_);
     if (answered_ != mono_time{}) record_.first_byte_us = micros(answered_ - started_);
     const bool known = access_ != nullptr || snap_.settings->auth.open;
-    if (known) (void)w_.journal().append_end(record_);
+    if (known) (void)w_.journal().append_end(record_, journaled_);
 
     const std::int64_t first_token_us =
         first_content_ == mono_time{} ? 0 : micros(first_content_ - started_);

@@ -131,6 +131,7 @@ class exchange {
     mono_time dispatched_{};
     mono_time answered_{};        // the head of the last answer was there
     bool may_be_billed_ = false;  // the request reached an upstream that may generate
+    bool journaled_ = false;      // the start is written down
     bool finished_ = false;
 };
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <array>
 #include <cerrno>
@@ -124,6 +125,12 @@ result<encryption_key> load_or_make_encryption_key(const std::string& data_dir) 
     secret text(crypto::to_base64url(bytes));
     if (auto written = replace_file(path, text.reveal()); !written) return written.error();
     return encryption_key{std::move(text), true};
+}
+
+std::uint64_t free_bytes(const std::string& folder) noexcept {
+    struct statvfs of{};
+    if (::statvfs(folder.c_str(), &of) != 0) return 0;
+    return std::uint64_t{of.f_bavail} * of.f_frsize;
 }
 
 }  // namespace kw::store

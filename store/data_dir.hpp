@@ -2,6 +2,7 @@
 // none is configured.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -29,5 +30,8 @@ struct encryption_key {
 // absent. For the embedded store only: replicas must be given theirs. errc::invalid_argument: the
 // file can be read by others, or is too short.
 [[nodiscard]] result<encryption_key> load_or_make_encryption_key(const std::string& data_dir);
+
+// What a process without privileges may still write there; 0 where it cannot be told.
+[[nodiscard]] std::uint64_t free_bytes(const std::string& folder) noexcept;
 
 }  // namespace kw::store

@@ -28,6 +28,7 @@ namespace {
 // is full.
 constexpr std::uint64_t end_reserve = 768;
 constexpr std::size_t id_length = 32;
+constexpr std::uint32_t smallest_segment = 64U << 10U;
 
 std::string new_journal_id() {
     std::array<std::uint8_t, id_length / 2> bytes{};
@@ -65,7 +66,7 @@ bool journal_writer::writable() const noexcept {
     return left > running_ * end_reserve + segment_->size() / 4;
 }
 
-errc journal_writer::append_start(const exchange_start& start) {
+errc journal_writer::append_start(const exchange_start& start, bool again) {
     if (!writable()) return errc::journal_unavailable;
     // A start is the record that is booked if no end follows.
     auto& r = scratch_;
@@ -89,15 +90,15 @@ errc journal_writer::append_start(const exchange_start& start) {
     buffer_.clear();
     encode(r, buffer_);
     const auto code = append_raw(entry_type::start, buffer_);
-    if (code == errc::ok) ++running_;
+    if (code == errc::ok && !again) ++running_;
     return code;
 }
 
-errc journal_writer::append_end(const ledger_record& record) {
+errc journal_writer::append_end(const ledger_record& record, bool started) {
     buffer_.clear();
     encode(record, buffer_);
     const auto code = append_raw(entry_type::end, buffer_);
-    if (code == errc::ok && running_ > 0) --running_;
+    if (started && running_ > 0) --running_;
     return code;
 }
 
@@ -202,12 +203,18 @@ result<std::unique_ptr<journal>> journal::open(const journal_options& options,
     auto i = std::make_unique<impl>();
     i->shared.options = options;
     i->shared.options.segment_bytes =
-        std::clamp<std::uint32_t>(options.segment_bytes, 64U << 10U, 1U << 30U) & ~7U;
+        std::clamp<std::uint32_t>(options.segment_bytes, smallest_segment, 1U << 30U) & ~7U;
     i->shared.wake = file(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!i->shared.wake)
         return error(errc::journal_unavailable, "eventfd: " + errno_text(errno),
                      error_source::store);
     if (auto locked = i->lock(); !locked) return locked.error();
+    // On a small disk many small segments: one goes back as soon as it is confirmed.
+    auto& segment = i->shared.options.segment_bytes;
+    const auto room = std::min(options.max_bytes, free_bytes(options.folder));
+    const auto share = room / (8 * std::max<std::uint64_t>(writers, 1));
+    segment = static_cast<std::uint32_t>(
+        std::max<std::uint64_t>(smallest_segment, std::min<std::uint64_t>(segment, share)) & ~7ULL);
     i->find_earlier();
     for (std::size_t n = 0; n < writers; ++n) {
         auto& log =

@@ -61,9 +61,10 @@ class journal_writer {
 
     // errc::ok, or errc::journal_unavailable: full or unwritable; nothing was written. When space
     // runs out, starts are refused first: what is left is kept for the ends of running exchanges.
-    [[nodiscard]] errc append_start(const exchange_start& start);
-    // Also for exchanges that had no start (refused ones).
-    [[nodiscard]] errc append_end(const ledger_record& record);
+    // again: the exchange has a start already, of an earlier try.
+    [[nodiscard]] errc append_start(const exchange_start& start, bool again = false);
+    // started: it ends an exchange that had a start; refused ones have none.
+    [[nodiscard]] errc append_end(const ledger_record& record, bool started = true);
     // Whether a start would be accepted now: ask before a key is chosen.
     [[nodiscard]] bool writable() const noexcept;
 

@@ -9,8 +9,14 @@
 
 #include "core/crypto.hpp"
 #include "core/log.hpp"
+#include "store/data_dir.hpp"
 
 namespace kw::store {
+namespace {
+
+constexpr std::uint64_t kept_free = 128U << 10U;
+
+}  // namespace
 
 journal_log::journal_log(journal_folder& folder, std::string id, bool live)
     : folder_(folder), id_(std::move(id)), live_(live) {}
@@ -33,11 +39,15 @@ bool journal_log::prepare_next() {
     const bool was_starving = starving();
     const auto refuse = [&](std::string_view why) {
         starving_.store(true, std::memory_order_relaxed);
+        folder_.hungry.store(true, std::memory_order_relaxed);
         if (!was_starving)
             log::event(log::level::error, "journal.full",
                        {{"journal", id_}, {"folder", folder_.options.folder}, {"reason", why}});
         return false;
     };
+    // The last of the disk is for what brings the journal away from it: cuts, open exchanges.
+    if (live_ && free_bytes(folder_.options.folder) < bytes + kept_free)
+        return refuse("the disk is full");
     // Reserved before it is made: several journals may ask at once.
     if (folder_.disk_bytes.fetch_add(bytes) + bytes > folder_.options.max_bytes) {
         folder_.disk_bytes.fetch_sub(bytes);
@@ -58,6 +68,7 @@ bool journal_log::prepare_next() {
         segments_.push_back(*made);
     }
     starving_.store(false, std::memory_order_relaxed);
+    folder_.hungry.store(false, std::memory_order_relaxed);
     next_.store(made->get(), std::memory_order_release);
     if (was_starving) log::event(log::level::info, "journal.room_again", {{"journal", id_}});
     return true;

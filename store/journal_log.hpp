@@ -83,6 +83,13 @@ class journal_segment {
 struct journal_folder {
     journal_options options;
     std::atomic<std::uint64_t> disk_bytes{0};
+    std::atomic<bool> hungry{false};  // a live journal got no room when it asked last
+
+    // Room is scarce: what the store has confirmed is not kept any longer.
+    [[nodiscard]] bool tight() const noexcept {
+        return hungry.load(std::memory_order_relaxed) ||
+               disk_bytes.load(std::memory_order_relaxed) > options.max_bytes / 2;
+    }
     file wake;  // eventfd: a writer took its next segment
 };
 

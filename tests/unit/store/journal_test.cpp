@@ -153,6 +153,29 @@ TEST_CASE("a full journal refuses and never tears", "[store][journal]") {
     CHECK(shipper.stats().corrupt_entries == 0);
 }
 
+TEST_CASE("where room is scarce, what is confirmed is given up at once", "[store][journal]") {
+    bench_store b;
+    b.options.max_bytes = 4 * b.options.segment_bytes;
+    auto j = *journal::open(b.options, 1);
+    journal_shipper shipper(*j, *b.store, b.clock);
+    // Ten times what the journal may hold, and no clock that goes on.
+    const int count = static_cast<int>(10 * b.options.max_bytes / 100);
+    int refused = 0;
+    for (int i = 0; i < count && refused < 1000;) {
+        if (j->writer(0).append_end(test::make_record(std::to_string(i))) == errc::ok) {
+            ++i;
+            refused = 0;
+            continue;
+        }
+        ++refused;
+        REQUIRE(shipper.ship_once().has_value());
+        ::usleep(1000);
+    }
+    CHECK(refused == 0);
+    REQUIRE(shipper.flush(std::chrono::seconds(20)));
+    CHECK(test::total(*b.store).requests == count);
+}
+
 TEST_CASE("kill -9 loses nothing and doubles nothing", "[store][journal]") {
     bench_store b;
     int progress[2];
@@ -220,8 +243,9 @@ TEST_CASE("a journal on a small tmpfs", "[store][journal]") {
     {
         auto j = *journal::open(b.options, 1);
         journal_shipper shipper(*j, *b.store, b.clock);
-        static_cast<void>(shipper.flush(std::chrono::seconds(2)));
+        CHECK(shipper.flush(std::chrono::seconds(10)));
         CHECK(shipper.stats().corrupt_entries == 0);
+        CHECK(test::total(*b.store).requests == ends);
     }
     ::umount(mount_point.c_str());
 }
