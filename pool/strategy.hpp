@@ -63,12 +63,11 @@ template <class Rank, class Better>
     const candidate* best = nullptr;
     decltype(rank(c.candidates[0])) best_rank{};
     for (const candidate& k : c.candidates) {
-        if (!c.eligible(k)) continue;
+        // Few outrank the best so far, so that the longer question is asked seldom.
         const auto r = rank(k);
-        if (best == nullptr || better(r, best_rank)) {
-            best = &k;
-            best_rank = r;
-        }
+        if ((best != nullptr && !better(r, best_rank)) || !c.eligible(k)) continue;
+        best = &k;
+        best_rank = r;
     }
     return best;
 }

@@ -316,7 +316,8 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
 
 pool::limit_hints exchange::read_hints() const {
     pool::limit_hints hints;
-    std::array<char, 64> lower{};
+    const wall_time now = w_.wall();
+    std::array<char, 64> lower;
     for (const auto& h : call_.head()) {
         if (h.id != net::header_id::other && h.id != net::header_id::retry_after &&
             h.id != net::header_id::retry_after_ms && h.id != net::header_id::x_should_retry)
@@ -327,7 +328,7 @@ pool::limit_hints exchange::read_hints() const {
         std::ranges::transform(h.name, lower.begin(), [](char c) {
             return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
         });
-        pool::read_limit_header(hints, {lower.data(), h.name.size()}, h.value, w_.wall());
+        pool::read_limit_header(hints, {lower.data(), h.name.size()}, h.value, now);
     }
     return hints;
 }
@@ -336,6 +337,9 @@ pool::limit_hints exchange::read_hints() const {
 net::task<exchange::step> exchange::take_error_answer(pool::picked& picked) {
     const bool whole =
         co_await call_.read_small_body(error_body_, max_error_body, w_.mono() + error_body_time);
+    // Some upstreams quote the key they refuse; it is not the client's to know, nor the log's.
+    call_.mask(picked.key->value.reveal());
+    upstream_call::blot(error_body_, picked.key->value.reveal());
     std::string plain;
     usage::decoder decoder;
     decoder.start(usage::parse_encoding(call_.head().content_encoding()));

@@ -20,9 +20,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "e2e"))
 os.environ.setdefault("KEYWHEEL", str(pathlib.Path(__file__).resolve().parents[3] / "build/release/keywheel"))
 import harness  # noqa: E402  (needs the path and the variable above)
 
-LOAD = harness.ROOT / "build/release/tests/kw_load"
+LOAD = pathlib.Path(harness.PROGRAM).parent / "tests/kw_load"
 REQUEST_BYTES, ANSWER_BYTES = 1500, 1400
 PROXY_CORE, OTHER_CORE = 0, 1
+WARM_UP = 1.5  # seconds
 
 NGINX = """
 daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx-error.log warn;
@@ -134,8 +135,9 @@ def compare(what, unit, keywheel, nginx, rounds, limit, *load):
     rates = {"keywheel": [], "nginx": []}
     for turn in range(rounds + 1):
         for name, server in (("keywheel", keywheel), ("nginx", nginx)):
-            us, rate, _ = measure(server, load[0], 0.5 if turn == 0 else load[1], *load[2:])
-            if turn > 0:  # the first warms connections and caches
+            # The first turn warms connections and caches; a stream must end in it.
+            us, rate, _ = measure(server, load[0], WARM_UP if turn == 0 else load[1], *load[2:])
+            if turn > 0:
                 figures[name].append(us)
                 rates[name].append(rate)
     ours, theirs = statistics.median(figures["keywheel"]), statistics.median(figures["nginx"])
@@ -164,7 +166,7 @@ def main():
         mock = harness.Mock(folder, threads=1, keep_seen=0)
         running.append(mock)
         on_core(PROXY_CORE)
-        keywheel = harness.Keywheel(folder, mock, env={"LOG_LEVEL": "warn"})
+        keywheel = harness.Keywheel(folder, mock)
         running.append(keywheel)
         plain = Nginx(folder, mock, "on")
         running.append(plain)
