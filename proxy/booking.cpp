@@ -116,7 +116,7 @@ void exchange::book_abandoned() {
     lost.cost = charge.cost;
     lost.rated_cost = charge.cost ? std::optional<nanodollars>(0) : std::nullopt;
     lost.total_us = micros(w_.mono() - dispatched_);
-    (void)w_.journal().append_end(lost, false);
+    if (w_.journal().append_end(lost, false) != errc::ok) w_.metrics().records_lost.add();
 }
 
 void exchange::finish(store::exchange_end end, errc code) {
@@ -138,7 +138,8 @@ void exchange::finish(store::exchange_end end, errc code) {
     record_.total_us = micros(now - started_);
     if (answered_ != mono_time{}) record_.first_byte_us = micros(answered_ - started_);
     const bool known = access_ != nullptr || snap_.settings->auth.open;
-    if (known) (void)w_.journal().append_end(record_, journaled_);
+    if (known && w_.journal().append_end(record_, journaled_) != errc::ok)
+        w_.metrics().records_lost.add();
 
     const std::int64_t first_token_us =
         first_content_ == mono_time{} ? 0 : micros(first_content_ - started_);

@@ -12,6 +12,8 @@ worker_metrics::worker_metrics(metrics::registry& registry)
       upstream_connections_reused(registry.counter("keywheel_upstream_connections_total",
                                                    "Upstream connections used, by kind.",
                                                    {{"kind", "reused"}})),
+      records_lost(registry.counter("keywheel_records_lost_total",
+                                    "Records of requests that the full journal did not take.")),
       sessions_open(
           registry.gauge("keywheel_client_connections_open", "Client connections open now.")),
       exchanges_running(registry.gauge("keywheel_exchanges_running", "Requests being served now.")),

@@ -25,6 +25,7 @@ class worker_metrics {
     metrics::counter& connections;
     metrics::counter& upstream_connections_new;
     metrics::counter& upstream_connections_reused;
+    metrics::counter& records_lost;
     metrics::gauge& sessions_open;
     metrics::gauge& exchanges_running;
 

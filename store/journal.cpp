@@ -95,6 +95,8 @@ errc journal_writer::append_start(const exchange_start& start, bool again) {
 }
 
 errc journal_writer::append_end(const ledger_record& record, bool started) {
+    // What is left at last is for those that have begun.
+    if (!started && !record.operator_cost && !writable()) return errc::journal_unavailable;
     buffer_.clear();
     encode(record, buffer_);
     const auto code = append_raw(entry_type::end, buffer_);

@@ -63,7 +63,8 @@ class journal_writer {
     // runs out, starts are refused first: what is left is kept for the ends of running exchanges.
     // again: the exchange has a start already, of an earlier try.
     [[nodiscard]] errc append_start(const exchange_start& start, bool again = false);
-    // started: it ends an exchange that had a start; refused ones have none.
+    // started: it ends an exchange that had a start. Refused ones have none, and get no room from
+    // what is kept for the others.
     [[nodiscard]] errc append_end(const ledger_record& record, bool started = true);
     // Whether a start would be accepted now: ask before a key is chosen.
     [[nodiscard]] bool writable() const noexcept;

@@ -147,14 +147,16 @@ async def kill_and_restart(proxy, again_after=None):
 
 
 def metric(proxy, name) -> float:
-    found = re.search(rf"^{name} (\S+)$", proxy.get("/metrics").body.decode(), re.MULTILINE)
-    return float(found.group(1)) if found else 0.0
+    answer = proxy.get("/metrics")
+    found = re.search(rf"^{name} (\S+)$", answer.body.decode(), re.MULTILINE)
+    assert found, f"no {name} in {answer}"
+    return float(found.group(1))
 
 
 def settle(proxy, mock=None, seconds=60.0):
     """Until nothing runs and the store holds everything."""
     def settled():
-        return (metric(proxy, "keywheel_exchanges_running") == 0
+        return (metric(proxy, "keywheel_store_up") == 1 and metric(proxy, "keywheel_exchanges_running") == 0
                 and metric(proxy, "keywheel_journal_backlog_records") == 0)
     harness.wait_until("the books are complete", settled, seconds, 0.1)
     if mock is not None:

@@ -141,7 +141,9 @@ TEST_CASE("a full journal refuses and never tears", "[store][journal]") {
         }
         CHECK(code == errc::journal_unavailable);
         CHECK_FALSE(j->writer(0).writable());
-        // What is left is for the ends.
+        // What is left is for the ends of what has begun, not for what was refused.
+        CHECK(j->writer(0).append_end(test::make_record("refused"), false) ==
+              errc::journal_unavailable);
         CHECK(j->writer(0).append_end(test::make_record("s0")) == errc::ok);
         CHECK_FALSE(j->healthy());
     }
