@@ -233,6 +233,9 @@ net::task<exchange::step> exchange::attempt(pool::picked& picked) {
         }
     }
 
+    // Some upstreams quote the key they refuse; it is not the client's to know, nor the log's.
+    if (call_.head().status() >= 400 || snap_.settings->log.http_heads)
+        call_.mask(picked.key->value.reveal());
     if (snap_.settings->log.http_heads)
         log::event(log::level::info, "http.upstream_answer",
                    {{"request_id", record_.id},
@@ -337,8 +340,7 @@ pool::limit_hints exchange::read_hints() const {
 net::task<exchange::step> exchange::take_error_answer(pool::picked& picked) {
     const bool whole =
         co_await call_.read_small_body(error_body_, max_error_body, w_.mono() + error_body_time);
-    // Some upstreams quote the key they refuse; it is not the client's to know, nor the log's.
-    call_.mask(picked.key->value.reveal());
+    call_.mask(picked.key->value.reveal());  // the body came after the head was masked
     upstream_call::blot(error_body_, picked.key->value.reveal());
     std::string plain;
     usage::decoder decoder;

@@ -279,6 +279,12 @@ net::task<bool> upstream_call::read_small_body(std::string& payload, std::size_t
     }
 }
 
+void upstream_call::blot(std::string& text, std::string_view secret) noexcept {
+    if (secret.empty()) return;
+    for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += secret.size())
+        text.replace(at, secret.size(), secret.size(), '*');
+}
+
 void upstream_call::keep() {
     if (!stream_) return;
     stream_->handle().attach(nullptr, 0, 0);

@@ -55,6 +55,10 @@ class upstream_call {
     // without framing; early_body() has it with framing. True: the body is whole.
     net::task<bool> read_small_body(std::string& payload, std::size_t limit, mono_time deadline);
 
+    // Blots a secret out of what has come of the answer, without changing its length.
+    void mask(std::string_view secret) noexcept { blot(in_, secret); }
+    static void blot(std::string& text, std::string_view secret) noexcept;
+
     [[nodiscard]] const net::http_head& head() const noexcept { return head_; }
     // Bytes of the body that came along with the head.
     [[nodiscard]] std::string_view early_body() const noexcept {

@@ -1,0 +1,224 @@
+"""No secret shows where it should not: canaries in every place that takes one, and a search of all that comes out.
+
+Every kind of error is provoked on the way, with the log at its most talkative. Searched are all answers
+(heads and bodies), the logs, the metrics, every listing of the admin API, the files of the data
+directory and what the other verbs print; for each canary as it is, in base64 and percent-encoded.
+"""
+import base64
+import pathlib
+import re
+import subprocess
+import urllib.parse
+
+import books
+import harness
+from wire import ScriptedUpstream, Wire
+
+CANARY = "canary-%s-0123456789abcdef-0123456789abcdef"
+
+
+def canary(name):
+    return CANARY % name
+
+
+UPSTREAM = ("up-one", "up-two", "up-echo", "up-tls", "up-dns", "up-refused", "up-added", "up-batch")
+OURS = ("access-env", "access-file", "access-limited", "admin", "master", "egress-password")
+CLIENTS = ("bearer", "x-api-key", "api-key", "x-goog-api-key", "query-key", "cookie", "basic", "proxy-authorization",
+           "wrong-admin", "batch-invalid")
+
+CONFIG = """
+log: {{level: debug, http_heads: true}}
+pool: {{auto_ban: true}}
+groups:
+  - id: main
+    base_url: {main}/v1
+    keys: [{up_one}, {up_two}]
+    models: ["m*"]
+  - id: echo
+    base_url: {echo}/v1
+    keys: [{up_echo}]
+    models: ["echo*"]
+    pool: {{auto_ban: false}}
+  - id: tls
+    base_url: {untrusted}/v1
+    keys: [{up_tls}]
+    models: ["tls*"]
+  - id: dns
+    base_url: http://no-such-host.invalid/v1
+    keys: [{up_dns}]
+    models: ["dns*"]
+  - id: refused
+    base_url: http://127.0.0.1:1/v1
+    keys: [{up_refused}]
+    models: ["refused*"]
+access_keys:
+  - {{name: file, key: {access_file}}}
+  - {{name: limited, key: {access_limited}, models_deny: ["*"]}}
+"""
+
+
+def echo(connection, head, _body):
+    """Quotes the key it was given, wherever an error can hold text."""
+    key = re.search(rb"(?i)\r\nauthorization: bearer (\S+)", head).group(1)
+    asked = re.search(rb"(?i)\r\nx-status: (\d+)", head)
+    status = asked.group(1) if asked else b"401"
+    body = (b'{"error":{"message":"Incorrect API key provided: %s.","type":"%s","param":"%s","code":"%s"}}'
+            % (key, key, key, key))
+    connection.sendall(b"HTTP/1.1 %s No %s\r\nContent-Type: application/json\r\nX-Key: %s\r\n"
+                       b"Content-Length: %d\r\n\r\n" % (status, key, key, len(body)) + body)
+
+
+class Secrets(harness.EndToEnd):
+    def setUp(self):
+        super().setUp()
+        self.shown = []  # (what, bytes)
+        self.upstream = self.mock(tls=False)
+        echoing = ScriptedUpstream(echo)
+        self.addCleanup(echoing.close)
+        config = CONFIG.format(main=self.upstream.url, echo=echoing.url, untrusted=self.mock(name="untrusted").url,
+                               **{name.replace("-", "_"): canary(name) for name in UPSTREAM + OURS})
+        self.proxy = self.keywheel(config=config, env={
+            "API_ACCESS_KEY": canary("access-env"), "ADMIN_ACCESS_KEY": canary("admin"),
+            "ENCRYPTION_KEY": canary("master"), "LOG_LEVEL": "debug"})
+
+    def show(self, what, answer):
+        self.shown.append((what, f"{answer.status} {answer.headers}".encode() + answer.body))
+        return answer
+
+    def call(self, model, key="access-env", path="/v1/chat/completions", headers=None):
+        sent = {"authorization": f"Bearer {canary(key)}", **(headers or {})}
+        answer = self.proxy.post(path, {"model": model, "messages": []}, headers=sent)
+        return self.show(f"{model} {path}", answer)
+
+    def admin(self, method, path, body=None, key="admin"):
+        answer = self.proxy.request(method, path, body, headers={"authorization": None, "x-admin-key": canary(key)})
+        return self.show(f"{method} {path}", answer)
+
+    def search(self, secrets, also=()):
+        forms = []
+        for secret in secrets:
+            raw = secret.encode()
+            forms += [(secret, raw), (secret, base64.b64encode(raw).rstrip(b"=")), (secret, raw.hex().encode()),
+                      (secret, urllib.parse.quote(secret, safe="").encode())]
+        found = []
+        for what, data in [*self.shown, *also]:
+            found += [(what, secret) for secret, form in forms if form in data]
+        self.assertEqual(found, [])
+
+    def provoke_errors(self):
+        """One of each kind; the statuses tell that it was the one that was meant."""
+        self.assertEqual(self.call("m").status, 200)
+        self.assertEqual(self.call("m", key="access-file").status, 200)
+        self.assertEqual(self.call("m", key="access-limited").status, 403)
+        self.assertEqual(self.call("nobody-serves-this").status, 503)
+        self.assertEqual(self.call("tls").status, 502)
+        self.assertEqual(self.call("dns").status, 502)
+        self.assertEqual(self.call("refused").status, 502)
+        for fault, status in (("status;404", 404), ("status;400", 400), ("status;403", 403), ("malformed;nul", 502),
+                              ("reset", 502), ("status;500", 500), ("invalid_key", 401)):
+            self.assertIn(self.call("m", headers={"x-mock-fault": fault}).status, (status, 429, 502, 503), fault)
+        self.assertIn(self.call("m", headers={"x-mock-fault": "status;429"}).status, (429, 503))
+        for status in (400, 401, 402, 403, 404, 429, 500, 503):
+            self.assertEqual(self.call("echo", headers={"x-status": str(status)}).status, status)
+
+    def provoke_refusals(self):
+        """Credentials of every form that are not ours."""
+        self.assertEqual(self.call("m", key="bearer").status, 401)
+        for name in ("x-api-key", "api-key", "x-goog-api-key"):
+            self.assertEqual(self.call("m", headers={"authorization": None, name: canary(name)}).status, 401)
+        basic = base64.b64encode(("user:" + canary("basic")).encode()).decode()
+        self.assertEqual(self.call("m", headers={"authorization": "Basic " + basic}).status, 401)
+        path = "/v1beta/models/gemini-2.5-flash:generateContent?key=" + canary("query-key")
+        self.assertEqual(self.call("m", path=path, headers={"authorization": None}).status, 401)
+        self.call("m", headers={"cookie": "session=" + canary("cookie"),
+                                "proxy-authorization": "Bearer " + canary("proxy-authorization")})
+        self.assertEqual(self.admin("GET", "/admin/keys", key="wrong-admin").status, 401)
+        for line in (b"GET /v1/models?key=%s HTTP/9.9", b"GET /v1/models?key=%s\x01 HTTP/1.1"):
+            with Wire(self.proxy.port) as wire:
+                wire.send(line % canary("query-key").encode() + b"\r\nHost: a\r\nAuthorization: Bearer "
+                          + canary("bearer").encode() + b"\r\nX-Bad\x00: 1\r\n\r\n")
+                answer = wire.answer()
+                self.assertGreaterEqual(answer.status, 400)
+                self.shown.append((line.decode("latin-1"), repr(answer).encode()))
+
+    def use_admin(self):
+        """Writes and every reading route; the text of an access key made here."""
+        added = self.admin("POST", "/admin/keys", {"key": canary("up-added"), "group": "main", "alias": "added"})
+        self.assertIn(added.status, (200, 201), added)
+        twice = self.admin("POST", "/admin/keys", {"key": canary("up-added"), "group": "main"})
+        self.assertEqual(twice.status, 409)
+        text = f"{canary('up-batch')}\n{canary('batch-invalid')} with blanks\x01in it\n{canary('up-added')}\n"
+        self.admin("POST", "/admin/keys/batch", {"text": text, "poolGroup": "main"})
+        self.admin("POST", "/admin/keys", {"key": canary("up-added"), "unknown_field": canary("up-added")})
+        made = self.proxy.request("POST", "/admin/access-keys", {"name": "made"},
+                                  headers={"authorization": None, "x-admin-key": canary("admin")})
+        self.assertIn(made.status, (200, 201), made)
+        for path in ("stats", "health", "prices", "keys", "keys?limit=1000", "pool-groups", "pool-groups/main", "access-keys",
+                     "usage", "usage?by=upstream_key", "usage?by=access_key", "requests", "requests?limit=1000", "nothing"):
+            self.admin("GET", "/admin/" + path)
+        for path in ("/metrics", "/healthz", "/readyz", "/", "/v1/models", "/v1/keywheel/requests/req_none"):
+            self.show(path, self.proxy.get(path, headers={"authorization": f"Bearer {canary('access-env')}"}))
+        data = made.json()["data"]
+        return max((value for value in data.values() if isinstance(value, str)), key=len)
+
+    def files(self):
+        return [(str(path.relative_to(self.folder)), path.read_bytes())
+                for path in self.folder.rglob("*") if path.is_file() and path.suffix not in (".yaml", ".pem")
+                and path.name not in ("mock.log", "untrusted.log")]
+
+    def test_nothing_shows(self):
+        self.provoke_errors()
+        self.provoke_refusals()
+        made = self.use_admin()
+        self.assertGreaterEqual(len(made), 20, "the text of the new access key")
+        harness.wait_until("all is stored", lambda: books.metric(self.proxy, "keywheel_journal_backlog_records") == 0)
+        self.proxy.signal(harness.signal.SIGHUP)
+        self.assertEqual(self.call("m", headers={"x-api-key": canary("x-api-key")}).status, 200)
+        self.proxy.stop()
+        # All of it was looked at: the search finds what is meant to be there.
+        log = self.proxy.log()
+        for word in ("request.done", "attempt.failed", "http.request"):
+            self.assertIn(word, log)
+        secrets = [canary(name) for name in UPSTREAM + OURS + CLIENTS] + [made]
+        files = self.files()
+        self.assertTrue(any("data" in name for name, _ in files))
+        self.search(secrets, files)
+        print(f"figure: secrets searched for: {len(secrets)} in {len(self.shown)} answers and {len(files)} files")
+
+    def run_verb(self, *words, env=None):
+        got = subprocess.run([harness.PROGRAM, *map(str, words)], env={"PATH": "/usr/bin:/bin", **(env or {})},
+                             cwd=self.folder, capture_output=True, timeout=30, check=False)
+        self.shown.append((" ".join(map(str, words)), got.stdout + got.stderr))
+        return got
+
+    def test_verbs_show_nothing(self):
+        env = {"API_ACCESS_KEY": canary("access-env"), "ADMIN_ACCESS_KEY": canary("admin"),
+               "ENCRYPTION_KEY": canary("master"), "OPENAI_API_KEY": canary("up-one"),
+               "HTTPS_PROXY": f"http://user:{canary('egress-password')}@127.0.0.1:9",
+               "REDIS_URL": f"redis://user:{canary('egress-password')}@127.0.0.1:1/0", "DATA_DIR": str(self.folder / "d")}
+        self.assertEqual(self.run_verb("check-config", env=env).returncode, 0)
+        self.assertEqual(self.run_verb("version", env=env).returncode, 0)
+        self.run_verb("healthcheck", env=env)
+        for number, broken in enumerate((
+                "auth: {{admin_key: {0}", "auth:\n  admin_key: [{0}]\n", "auth:\n  admin_kee: {0}\n", "{0}\n", "port: {0}\n",
+                "auth:\n\tadmin_key: {0}\n", "store:\n  redis_url: {0}\n", "store:\n  encryption_key: {{{0}: {0}}}\n",
+                "groups:\n  - id: a\n    base_url: https://user:{0}@host/v1\n    keys: [{0}]\n",
+                "groups:\n  - id: a\n    base_url: ftp://{0}\n    keys: [{0}]\n", "groups:\n  - keys: {0}\n",
+                "groups:\n  - id: a\n    base_url: http://h/v1\n    keys: ['{0}\x01', \"{0} \"]\n",
+                "access_keys:\n  - {{name: a, key: '{0}'}}\n  - {{name: a, key: '{0}'}}\n",
+                "access_keys:\n  - {{name: a, key: {0}, expires_at: {0}}}\n", "upstream:\n  egress_proxy: 'socks9://u:{0}@h'\n",
+                "auth: {{admin_key: 'env:NOT_SET', access_keys: [{0}, {0}]}}\n", "auth: {{access_keys: {{{0}: 1}}}}\n")):
+            path = pathlib.Path(self.folder, f"broken-{number}.yaml")
+            path.write_text(broken.format(canary("up-two")))
+            self.run_verb("check-config", "--config", path)
+            self.run_verb("serve", "--config", path, env={"DATA_DIR": str(self.folder / "d2"), "PORT": "1", "HOST": "203.0.113.1"})
+        for name, value in (("ENCRYPTION_KEY", "short-" + canary("up-two")[:20]), ("REDIS_URL", "http://" + canary("up-two")),
+                            ("OPENAI_BASE_URL", f"https://u:{canary('up-two')}@h/v1"), ("HTTPS_PROXY", canary("up-two")),
+                            ("KEYWHEEL_ACCESS_KEYS", "[{name: x, key: " + canary("up-two")),
+                            ("KEYWHEEL_GROUPS", "{{" + canary("up-two"))):
+            self.run_verb("check-config", env={**env, name: value})
+        self.search([canary(name) for name in UPSTREAM + OURS])
+
+
+if __name__ == "__main__":
+    harness.main()
