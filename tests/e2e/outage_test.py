@@ -9,7 +9,7 @@ import os
 import signal
 
 import harness
-from books import Compared, Load, in_thread, metric, settle
+from books import Compared, Load, in_thread, kill_and_restart, metric, settle
 
 OUTAGE = float(os.environ.get("KW_OUTAGE_SECONDS", "12"))
 FREEZE = float(os.environ.get("KW_FREEZE_SECONDS", "10"))
@@ -106,6 +106,31 @@ class Outages(harness.EndToEnd):
             self.assertNotIn(secret, snapshot)
         print(f"figure: start_without_redis: {len(load.shots) - before} requests served from the sealed snapshot, "
               f"booked afterwards; {tokens['input']} in + {tokens['output']} out, equal in both books", flush=True)
+
+    def test_killed_while_redis_is_away(self):
+        mock, redis, proxy = self.start(WORKERS=2)
+        load = Load(proxy, TOGETHER, model="mock-tokens-20-pace-10")
+
+        async def script(load):
+            await load.until(30)
+            redis.kill()
+            for _ in range(2):
+                await load.until(len(load.done) + 60)
+                await kill_and_restart(proxy)
+            await load.until(len(load.done) + 60)
+            redis.start()
+
+        asyncio.run(load.run(script))
+        settle(proxy, mock)
+        compared = Compared(self, proxy, mock, load.shots)
+        compared.each_once()
+        count, tokens = compared.exact_equal()
+        self.assertEqual(count, len(load.done))
+        self.assertFalse({shot.status for shot in load.failed} - {0, 200})
+        died = [r for r in compared.records if r["error_code"] == "process_died"]
+        self.assertGreaterEqual(len(compared.records), len(compared.entries))
+        print(f"figure: killed_without_redis: 2 kills, {count} finished and {len(died)} open, each booked once; "
+              f"{tokens['input']} in + {tokens['output']} out, equal in both books", flush=True)
 
     @staticmethod
     def ask(proxy, key):
