@@ -6,7 +6,6 @@
 #include <boost/json.hpp>
 #include <charconv>
 
-#include "usage/prices.hpp"
 
 namespace kw::admin {
 namespace {
@@ -115,7 +114,7 @@ std::optional<std::int64_t> parse_factor(const boost::json::value& v) {
     } else {
         return std::nullopt;
     }
-    return usage::parse_scaled_decimal(text, 6, true);
+    return parse_scaled_decimal(text, 6, true);
 }
 
 std::string format_factor(std::int64_t ppm) {

@@ -94,24 +94,6 @@ template <std::size_t N>
     return static_cast<std::size_t>(found - words.begin());
 }
 
-// A decimal without sign or exponent, times 10^places.
-[[nodiscard]] std::optional<std::int64_t> to_decimal(std::string_view text,
-                                                     std::size_t places) noexcept {
-    const auto point = std::min(text.find('.'), text.size());
-    const auto whole = text.substr(0, point);
-    const auto fraction = text.substr(std::min(point + 1, text.size()));
-    if (whole.empty() || whole.size() > 9 || fraction.size() > places ||
-        (point < text.size() && fraction.empty())) {
-        return std::nullopt;
-    }
-    std::string digits(whole);
-    digits += fraction;
-    digits.append(places - fraction.size(), '0');
-    const auto number = to_number(digits);
-    if (!number) return std::nullopt;
-    return static_cast<std::int64_t>(*number);
-}
-
 [[nodiscard]] std::optional<wall_time> to_time(std::string_view text) noexcept {
     // "2027-01-31" and then nothing, or "T12:00:00Z".
     const auto number = [text](std::size_t from, std::size_t count) -> int {
@@ -265,14 +247,14 @@ struct parser {
     }
 
     verdict operator()(ppm* out) const {
-        const auto value = to_decimal(text, 6);
+        const auto value = parse_scaled_decimal(text, 6, true);
         if (!value) return fault{"is not a factor", "write a decimal as 1.25"};
         out->value = *value;
         return std::nullopt;
     }
 
     verdict operator()(std::optional<nanodollars>* out) const {
-        *out = to_decimal(text, 9);
+        *out = parse_scaled_decimal(text, 9, true);
         if (!*out) return fault{"is not an amount", "write dollars as a decimal, as 2.50"};
         return std::nullopt;
     }

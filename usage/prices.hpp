@@ -148,9 +148,4 @@ class price_table_builder {
     std::unique_ptr<price_table::impl> impl_;
 };
 
-// Decimal text ("2.5", "1.5e-07") times 10^scale as an integer, exactly; nullopt if it is no
-// number, negative, too large, or (exact) has digits left over. Not exact: rounded half up.
-[[nodiscard]] std::optional<std::int64_t> parse_scaled_decimal(std::string_view text, int scale,
-                                                               bool exact) noexcept;
-
 }  // namespace kw::usage
