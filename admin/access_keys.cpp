@@ -34,6 +34,8 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     write_texts(w, "endpoints", k.endpoints);
     w.field("group", k.group).field("upstream_key", k.upstream_key);
     w.key("multiplier").raw(format_factor(k.multiplier_ppm));
+    w.key("limits");
+    auth::write_limits(w, k.limits);
     w.field("revision", k.revision).end_object();
 }
 
@@ -55,9 +57,10 @@ void check_texts(body_fields& in, const json::object& fields) {
 // The body's fields as changes to the stored JSON.
 result<json::object> read_changes(call& c, body_fields& in) {
     json::object out;
-    in.copy({"name", "description", "owner_name", "owner_email", "tags", "disabled", "models_allow",
-             "models_deny", "endpoints", "group", "upstream_key", "expires_at", "multiplier"},
-            out);
+    in.copy(
+        {"name", "description", "owner_name", "owner_email", "tags", "disabled", "models_allow",
+         "models_deny", "endpoints", "group", "upstream_key", "expires_at", "multiplier", "limits"},
+        out);
     check_texts(in, out);
     if (const auto* v = out.if_contains("expires_at")) {
         const auto at =
@@ -76,6 +79,10 @@ result<json::object> read_changes(call& c, body_fields& in) {
             in.fault("multiplier", "must be a number up to 1000 with at most six decimals");
         out["multiplier_ppm"] = ppm.value_or(0);
         out.erase("multiplier");
+    }
+    if (auto* v = out.if_contains("limits"); v != nullptr && !v->is_null()) {
+        const auto limits = auth::limits_from_json(*v);
+        if (!limits) in.fault("limits", "is refused: " + limits.error().context);
     }
     const auto names = [&](const char* field, auto known) {
         const auto* v = out.if_contains(field);

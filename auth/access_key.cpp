@@ -61,6 +61,13 @@ bool read(const json::value& v, std::vector<std::string>& out) {
     return true;
 }
 
+bool read(const json::value& v, key_limits& out) {
+    auto limits = limits_from_json(v);
+    if (!limits) return false;
+    out = std::move(*limits);
+    return true;
+}
+
 bool read(const json::value& v, crypto::digest& out) {
     if (!v.is_string() || v.get_string().size() != 2 * out.size()) return false;
     const auto nibble = [](char c) {
@@ -106,6 +113,7 @@ constexpr field fields[] = {
     {"endpoints", into<&access_key::endpoints>},
     {"group", into<&access_key::group>},
     {"upstream_key", into<&access_key::upstream_key>},
+    {"limits", into<&access_key::limits>},
     {"multiplier_ppm", into<&access_key::multiplier_ppm>},
 };
 
@@ -154,6 +162,10 @@ store::record to_record(const access_key& key) {
     write(w, "endpoints", key.endpoints);
     write(w, "group", key.group);
     write(w, "upstream_key", key.upstream_key);
+    if (key.limits) {
+        w.key("limits");
+        write_limits(w, key.limits);
+    }
     if (key.multiplier_ppm != access_key{}.multiplier_ppm)
         w.field("multiplier_ppm", key.multiplier_ppm);
     w.end_object();

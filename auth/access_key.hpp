@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "auth/key_limits.hpp"
 #include "core/clock.hpp"
 #include "core/crypto.hpp"
 #include "core/error.hpp"
@@ -29,13 +30,14 @@ struct access_key {
     wall_time created{};
     std::optional<wall_time> expires_at;
     bool disabled = false;
-    bool deleted = false;                     // can be restored; until then unknown to clients
-    bool declared = false;                    // from environment or file, not from the API
-    std::vector<std::string> models_allow;    // patterns; empty: all
-    std::vector<std::string> models_deny;     // patterns; win over models_allow
-    std::vector<std::string> endpoints;       // families ("chat", "files", …); empty: all
-    std::string group;                        // bound to this group's id; "": not bound
-    std::string upstream_key;                 // bound to this one upstream key's id; "": not bound
+    bool deleted = false;                   // can be restored; until then unknown to clients
+    bool declared = false;                  // from environment or file, not from the API
+    std::vector<std::string> models_allow;  // patterns; empty: all
+    std::vector<std::string> models_deny;   // patterns; win over models_allow
+    std::vector<std::string> endpoints;     // families ("chat", "files", …); empty: all
+    std::string group;                      // bound to this group's id; "": not bound
+    std::string upstream_key;               // bound to this one upstream key's id; "": not bound
+    key_limits limits;
     std::int64_t multiplier_ppm = 1'000'000;  // of the rated cost
     std::uint64_t revision = 0;               // of the stored record; not part of the JSON
 
