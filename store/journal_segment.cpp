@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -13,6 +14,7 @@ namespace kw::store {
 namespace {
 
 constexpr std::string_view magic = "KWJRNL1\n";
+constexpr std::uint32_t resident_ahead = 512U << 10U;
 
 std::string segment_path(const std::string& folder, const std::string& id, std::uint32_t number) {
     auto text = std::to_string(number);
@@ -62,9 +64,10 @@ result<std::shared_ptr<journal_segment>> journal_segment::create(const std::stri
         return give_up("cannot allocate", code);
     char* data = map_file(fd.get(), bytes);
     if (data == nullptr) return give_up("cannot map", errno);
-    // Faulted in for writing now, on the keeper's thread, so that the worker does not fault page by
-    // page. Older kernels do not know it; then the worker does.
-    ::madvise(data, bytes, MADV_POPULATE_WRITE);
+    // The beginning is faulted in for writing now, on the keeper's thread, so that a worker does
+    // not fault page by page while it starts; all of it would be most of an idle process's memory.
+    // Older kernels do not know it; then the worker does.
+    ::madvise(data, std::min(bytes, resident_ahead), MADV_POPULATE_WRITE);
     std::memcpy(data, magic.data(), magic.size());
     std::memcpy(data + magic.size(), id.data(), id.size());
     if (::rename(temporary.c_str(), path.c_str()) != 0) {

@@ -23,7 +23,7 @@ import harness  # noqa: E402  (needs the path and the variable above)
 LOAD = pathlib.Path(harness.PROGRAM).parent / "tests/kw_load"
 REQUEST_BYTES, ANSWER_BYTES = 1500, 1400
 PROXY_CORE, OTHER_CORE = 0, 1
-WARM_UP = 1.5  # seconds
+WARM_UP = 2.5  # seconds
 
 NGINX = """
 daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx-error.log warn;
