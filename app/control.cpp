@@ -80,6 +80,12 @@ void runtime::impl::restore_states() {
     states_restored_ = true;
 }
 
+// Of the embedded store once at the start; of an access key's new budget when it is seen.
+void runtime::impl::load_budgets() {
+    for (const auto& [id, key] : catalog_->access_records())
+        if (!budgets_->load(key)) return;
+}
+
 // Takes in the store's changes and hands the workers a new snapshot if there were any.
 void runtime::impl::refresh(bool force) {
     auto changed = catalog_->refresh();
@@ -94,6 +100,7 @@ void runtime::impl::refresh(bool force) {
         publish();
         if (!stale) {
             if (!states_restored_) restore_states();
+            load_budgets();
             const store::snapshot set = catalog_->save();
             if (auto saved = saved_->save(set.revision, set.records); !saved)
                 log::event(log::level::warn, "snapshot.not_saved",
@@ -189,6 +196,7 @@ net::task<void> runtime::impl::second_rounds() {
         const auto wall = clock_.wall();
         health_.tick(mono, wall);
         states_.roll_windows(wall);
+        admission_->sweep();
         report(health_.drain());
         if (mono >= next_counters) {
             note_counters();

@@ -279,7 +279,11 @@ void runtime::impl::open_listeners() {
                               .declared_groups = {},
                               .workers = worker_count_of(loaded_.values)},
         std::move(*guard));
+    admission_ = store::make_embedded_admission({}, clock_);
+    budgets_ = std::make_unique<jobs::budget_loader>(*store_, *admission_, clock_);
+    load_budgets();
     services_ = std::unique_ptr<proxy::services>(new proxy::services{.clock = clock_,
+                                                                     .admission = admission_.get(),
                                                                      .resolver = resolver_,
                                                                      .key_states = states_,
                                                                      .health = health_,

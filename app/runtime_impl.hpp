@@ -17,6 +17,7 @@
 #include "core/crypto.hpp"
 #include "core/ids.hpp"
 #include "core/metrics.hpp"
+#include "jobs/budget_loader.hpp"
 #include "jobs/catalog.hpp"
 #include "jobs/prober.hpp"
 #include "jobs/seed.hpp"
@@ -27,6 +28,7 @@
 #include "pool/health.hpp"
 #include "pool/key_state.hpp"
 #include "proxy/worker.hpp"
+#include "store/admission.hpp"
 #include "store/journal.hpp"
 #include "store/journal_shipper.hpp"
 #include "store/snapshot_file.hpp"
@@ -59,6 +61,7 @@ struct runtime::impl final : net::control_port {
     void refresh(bool force);
     void publish();
     void restore_states();
+    void load_budgets();
     void report(const std::vector<pool::health_event>& events);
     void note_counters();
     void save_states(std::chrono::milliseconds at_most);
@@ -96,6 +99,8 @@ struct runtime::impl final : net::control_port {
     std::unique_ptr<jobs::catalog> catalog_;
     snapshot_builder builder_{states_};
     std::unique_ptr<admin::admin_api> admin_;
+    std::unique_ptr<store::admission> admission_;  // outlives the workers
+    std::unique_ptr<jobs::budget_loader> budgets_;
     std::unique_ptr<proxy::services> services_;
     net::resolver resolver_;
 

@@ -422,6 +422,27 @@ constexpr field header_fields[] = {
     {.name = "model",
      .at = at<&header_settings::model>,
      .help = "`x-keywheel-model`, the one that served"},
+    {.name = "rate_limits",
+     .at = at<&header_settings::rate_limits>,
+     .help = "`x-ratelimit-*` of the access key's own limits, in place of the upstream's"},
+};
+
+constexpr field limit_fields[] = {
+    {.name = "default_output_tokens",
+     .at = at<&limit_settings::default_output_tokens>,
+     .help = "Output tokens that a request reserves which does not bound them itself."},
+    {.name = "default_cost",
+     .at = at<&limit_settings::default_cost>,
+     .help = "Cost that a request reserves whose model has no known price; empty is nothing."},
+    {.name = "quota_status",
+     .at = at<&limit_settings::quota_status>,
+     .help = "Status of an answer that says `insufficient_quota`, as 402, 403 or 429.",
+     .min = 400,
+     .max = 499},
+    {.name = "queue_timeout",
+     .at = at<&limit_settings::queue_timeout>,
+     .help = "How long a request of unknown size waits for another such one near a budget's end.",
+     .min = 1},
 };
 
 constexpr section all_sections[] = {
@@ -433,6 +454,7 @@ constexpr section all_sections[] = {
      "Choice of keys, retries and faults. A group may have its own `pool` section.", pool_fields},
     {"usage", section_at<&settings::usage>, "Usage, prices and how long books are kept.",
      usage_fields},
+    {"limits", section_at<&settings::limits>, "Limits of access keys.", limit_fields},
     {"disconnect", section_at<&settings::disconnect>,
      "Clients that go away. A group may have its own `disconnect` section.", disconnect_fields},
     {"store", section_at<&settings::store>, "Where state lives.", store_fields},

@@ -177,6 +177,15 @@ struct log_settings {
     friend bool operator==(const log_settings&, const log_settings&) = default;
 };
 
+// What limits of access keys take for what a request does not say.
+struct limit_settings {
+    std::uint32_t default_output_tokens = 4096;  // reserved without max_tokens
+    std::optional<nanodollars> default_cost;     // reserved where no price is known; none: 0
+    std::uint16_t quota_status = 402;            // of insufficient_quota
+    milliseconds queue_timeout = std::chrono::seconds(30);  // for requests that must run one by one
+    friend bool operator==(const limit_settings&, const limit_settings&) = default;
+};
+
 // Which x-keywheel-* headers an answer carries.
 struct header_settings {
     bool request_id = true;
@@ -185,6 +194,7 @@ struct header_settings {
     bool overhead = true;
     bool cost = true;
     bool model = true;
+    bool rate_limits = true;
     friend bool operator==(const header_settings&, const header_settings&) = default;
 };
 
@@ -256,6 +266,7 @@ struct settings {
     upstream_settings upstream;
     pool_settings pool;
     usage_settings usage;
+    limit_settings limits;
     disconnect_settings disconnect;
     store_settings store;
     log_settings log;

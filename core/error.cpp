@@ -26,6 +26,9 @@ std::string_view to_string(errc code) noexcept {
         KW_NAME(key_expired);
         KW_NAME(model_not_allowed);
         KW_NAME(endpoint_not_allowed);
+        KW_NAME(rate_limit_exceeded);
+        KW_NAME(insufficient_quota);
+        KW_NAME(concurrency_limit_exceeded);
         KW_NAME(no_upstream_key);
         KW_NAME(upstream_keys_rate_limited);
         KW_NAME(model_not_served);

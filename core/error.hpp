@@ -32,6 +32,9 @@ enum class errc : std::uint8_t {
     key_expired,
     model_not_allowed,
     endpoint_not_allowed,
+    rate_limit_exceeded,         // a window of the access key
+    insufficient_quota,          // a budget of the access key
+    concurrency_limit_exceeded,  // of the access key
     // pool
     no_upstream_key,
     upstream_keys_rate_limited,

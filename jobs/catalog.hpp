@@ -47,6 +47,9 @@ class catalog {
         return keys_;
     }
     [[nodiscard]] std::shared_ptr<const auth::key_table> access_keys();
+    [[nodiscard]] const std::map<std::string, auth::access_key>& access_records() const noexcept {
+        return access_;
+    }
     // Of the last access_keys(): those whose time ended after `from` and not after `to`.
     [[nodiscard]] std::vector<const auth::access_key*> expired_between(wall_time from,
                                                                        wall_time to) const;

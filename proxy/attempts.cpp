@@ -472,6 +472,7 @@ std::string exchange::own_header_lines(bool whole, bool last_try) const {
     if (on.cost && whole && record_.cost)
         add("x-keywheel-cost", format_dollars(record_.rated_cost.value_or(*record_.cost)));
     if (on.model && alias_) add("x-keywheel-model", route_.model);
+    lines += rate_limit_lines();
     if (last_try && record_.attempts > 1) add("x-should-retry", "false");
     return lines;
 }
@@ -554,6 +555,7 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
                       .event_stream = event_stream,
                       .keep_alive = keep,
                       .drop_should_retry = error_answer && record_.attempts > 1,
+                      .drop_rate_limits = !limit_states_.empty(),
                       .own_lines = own});
     plan.head = client_head;
 

@@ -133,6 +133,7 @@ void exchange::finish(store::exchange_end end, errc code) {
         end != store::exchange_end::refused && end != store::exchange_end::failed)
         settle_usage();
     use_.settle(record_.tokens.total());
+    settle_limits();
 
     const mono_time now = w_.mono();
     record_.total_us = micros(now - started_);

@@ -42,6 +42,10 @@ row row_of(errc code) noexcept {
             return {404, "invalid_request_error", "not_found_error"};
         case store_conflict:
             return {409, "invalid_request_error", "invalid_request_error"};
+        case insufficient_quota:
+            return {402, "insufficient_quota", "rate_limit_error"};
+        case rate_limit_exceeded:
+        case concurrency_limit_exceeded:
         case upstream_keys_rate_limited:
             return {429, "rate_limit_error", "rate_limit_error"};
         case no_upstream_key:
@@ -131,6 +135,10 @@ std::string make_error_response(const error& e, error_shape shape, const error_d
         const auto seconds = std::chrono::ceil<std::chrono::seconds>(*details.retry_after).count();
         out += "\r\nRetry-After: ";
         out += std::to_string(seconds > 0 ? seconds : 1);
+    }
+    if (!details.own_lines.empty()) {
+        out += "\r\n";
+        out += details.own_lines.substr(0, details.own_lines.size() - 2);
     }
     if (details.already_retried) out += "\r\nx-should-retry: false";
     if (status == 401) out += "\r\nWWW-Authenticate: Bearer";

@@ -31,6 +31,7 @@ struct error_details {
     bool already_retried = false;              // x-should-retry: false
     bool close = false;                        // Connection: close
     std::optional<std::uint16_t> status = {};  // instead of http_status(code)
+    std::string_view own_lines = {};           // whole header lines, each with its CRLF
 };
 
 // A whole HTTP/1.1 response, head and body. With head_only the body is left out (HEAD).

@@ -83,6 +83,8 @@ net::task<bool> exchange::run() {
                   "costs money; the operator must free space in the data directory."),
             {.retry_after = std::chrono::seconds(10)});
     }
+    const step admitted = co_await admit();
+    if (admitted != step::again) co_return admitted == step::done;
     co_return co_await serve();
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <boost/container/static_vector.hpp>
 
@@ -24,6 +25,7 @@
 #include "proxy/relay.hpp"
 #include "proxy/request_body.hpp"
 #include "proxy/upstream_call.hpp"
+#include "store/admission.hpp"
 #include "store/types.hpp"
 #include "usage/endpoint.hpp"
 #include "usage/request_fields.hpp"
@@ -59,6 +61,15 @@ class exchange {
     result<void> check_model() const;
     [[nodiscard]] bool body_is_kept() const noexcept;
     net::task<bool> refuse(error e, error_details details = {});
+
+    // ---- limits of the access key (limits.cpp)
+    net::task<step> admit();  // again: admitted; otherwise an answer has been sent
+    net::task<step> refuse_admission(error e);
+    net::task<step> refuse_by_limit(std::size_t index, std::chrono::milliseconds retry_in);
+    net::task<result<store::admit_answer>> ask_admission(const store::admit_request& q);
+    [[nodiscard]] store::admit_request admission_request() const;
+    [[nodiscard]] std::string rate_limit_lines() const;
+    void settle_limits();
 
     // ---- tries (attempts.cpp)
     net::task<bool> serve();
@@ -109,6 +120,10 @@ class exchange {
     usage::request_fields fields_;
     usage::multipart_fields multipart_;
     bool json_read_ = false;
+
+    store::admit_request reservation_;
+    std::vector<store::limit_state> limit_states_;  // empty: no limits
+    bool admitted_ = false;                         // reserved and not settled yet
 
     const pool::model_alias* alias_ = nullptr;
     pool::model_route route_;

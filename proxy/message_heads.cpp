@@ -8,11 +8,18 @@ namespace {
 
 using net::header_id;
 
-// X-Forwarded-Port, -Prefix and what else proxies on the client's side invent.
-bool is_forwarding(std::string_view name) noexcept {
-    constexpr std::string_view prefix = "x-forwarded-";
+bool begins_with(std::string_view name, std::string_view prefix) noexcept {
     return name.size() > prefix.size() &&
            net::equal_ignoring_case(name.substr(0, prefix.size()), prefix);
+}
+
+// X-Forwarded-Port, -Prefix and what else proxies on the client's side invent.
+bool is_forwarding(std::string_view name) noexcept {
+    return begins_with(name, "x-forwarded-");
+}
+
+bool is_rate_limit(std::string_view name) noexcept {
+    return begins_with(name, "x-ratelimit-");
 }
 
 // Headers of a client that never reach an upstream, besides hop-by-hop ones.
@@ -97,6 +104,7 @@ void append_downstream_head(std::string& out, const downstream_head& head) {
         if (h.hop_by_hop && !(trailers && h.id == header_id::trailer)) continue;
         if (h.id == header_id::content_length || h.id == header_id::transfer_encoding) continue;
         if (h.id == header_id::x_should_retry && head.drop_should_retry) continue;
+        if (h.id == header_id::other && head.drop_rate_limits && is_rate_limit(h.name)) continue;
         if (head.event_stream &&
             (h.id == header_id::cache_control || h.id == header_id::x_accel_buffering))
             continue;

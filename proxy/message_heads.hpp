@@ -39,6 +39,7 @@ struct downstream_head {
     bool event_stream = false;  // adds what keeps proxies from buffering
     bool keep_alive = true;
     bool drop_should_retry = false;   // the upstream's x-should-retry is replaced by ours
+    bool drop_rate_limits = false;    // the upstream's x-ratelimit-* likewise
     std::string_view own_lines = {};  // whole header lines, each with its CRLF
 };
 void append_downstream_head(std::string& out, const downstream_head& head);

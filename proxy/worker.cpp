@@ -32,7 +32,9 @@ worker::worker(net::loop& on, services& shared, store::journal_writer& journal,
       selector_(shared.key_states, random_source()),
       authenticator_(current().pepper),
       metrics_(shared.registry),
-      scratch_(std::make_unique<char[]>(scratch_size)) {}
+      scratch_(std::make_unique<char[]>(scratch_size)) {
+    if (shared.admission != nullptr) leases_.emplace(on, *shared.admission);
+}
 
 worker::~worker() = default;
 

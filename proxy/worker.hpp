@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_set>
@@ -20,6 +21,7 @@
 #include "net/resolver.hpp"
 #include "pool/health.hpp"
 #include "pool/selector.hpp"
+#include "proxy/lease_renewer.hpp"
 #include "proxy/metrics.hpp"
 #include "proxy/snapshot.hpp"
 #include "store/journal.hpp"
@@ -44,6 +46,7 @@ struct load {
 // Made by the composition root; outlives the workers.
 struct services {
     const clock_source& clock;
+    store::admission* admission = nullptr;  // null: limits of access keys are not counted
     net::resolver& resolver;
     pool::state_table& key_states;
     pool::health& health;
@@ -94,6 +97,8 @@ class worker {
     [[nodiscard]] pool::selector& selector() noexcept { return selector_; }
     [[nodiscard]] auth::authenticator& authenticator() noexcept { return authenticator_; }
     [[nodiscard]] store::journal_writer& journal() noexcept { return journal_; }
+    // Null where there is no admission.
+    [[nodiscard]] lease_renewer* leases() noexcept { return leases_ ? &*leases_ : nullptr; }
     [[nodiscard]] worker_metrics& metrics() noexcept { return metrics_; }
 
     // The one large read buffer. Its content is lost at the next co_await.
@@ -127,6 +132,7 @@ class worker {
     pool::selector selector_;
     auth::authenticator authenticator_;
     worker_metrics metrics_;
+    std::optional<lease_renewer> leases_;
     std::unique_ptr<char[]> scratch_;
     std::unique_ptr<net::listener> listener_;
     std::unique_ptr<net::listener> health_listener_;

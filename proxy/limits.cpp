@@ -1,0 +1,179 @@
+// The part of an exchange that its access key's limits decide: reserved before any upstream is
+// asked, settled when the exchange ends.
+#include <algorithm>
+#include <memory>
+#include <thread>
+
+#include "proxy/exchange.hpp"
+#include "proxy/message_heads.hpp"
+#include "proxy/rate_limit_headers.hpp"
+#include "proxy/worker.hpp"
+#include "usage/estimate.hpp"
+
+namespace kw::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using outcome = store::admit_answer::outcome;
+
+constexpr auto answer_time = 10s;  // the admission has deadlines of its own
+constexpr auto queue_pause = 20ms;
+
+errc code_of(const store::limit& l) noexcept {
+    switch (l.kind) {
+        case store::limit_kind::budget:
+            return errc::insufficient_quota;
+        case store::limit_kind::concurrency:
+            return errc::concurrency_limit_exceeded;
+        case store::limit_kind::fixed:
+        case store::limit_kind::sliding:
+            break;
+    }
+    return errc::rate_limit_exceeded;
+}
+
+error unknown_limits() {
+    return error(errc::store_unavailable,
+                 "The limits of this access key cannot be checked now because the store is out of "
+                 "reach; try again shortly.",
+                 error_source::store);
+}
+
+}  // namespace
+
+// What the request may cost at most, as far as it says so itself.
+store::admit_request exchange::admission_request() const {
+    const auto& settings = snap_.settings->limits;
+    store::admit_request q;
+    q.ledger_id = record_.id;
+    q.access_key_id = access_->id;
+    q.limits = access_->limits.set;
+    q.lease_ttl = lease_ttl;
+    if (!endpoint_.billable) return q;
+    usage::quantities most;
+    most.tokens.input = usage::estimate_tokens(record_.bytes_in);
+    const bool has_output = endpoint_.family != "embeddings" && endpoint_.family != "moderations";
+    if (has_output) {
+        q.bounded = fields_.max_tokens > 0;
+        constexpr std::int64_t most_tokens = 100'000'000;
+        const std::int64_t each =
+            q.bounded ? std::min(fields_.max_tokens, most_tokens) : settings.default_output_tokens;
+        most.tokens.output = each * std::clamp<std::int64_t>(fields_.n, 1, 1'000);
+    }
+    q.reservation.tokens = most.tokens.total();
+    const auto charge =
+        snap_.prices->cost({}, route_.model, route_.model, most, fields_.service_tier,
+                           {1'000'000, access_->multiplier_ppm});
+    if (charge.rated) {
+        q.reservation.cost = *charge.rated;
+    } else {
+        q.reservation.cost = settings.default_cost.value_or(0);
+        q.bounded = false;
+    }
+    return q;
+}
+
+// Asks and waits for the answer, which may come from the store's thread.
+net::task<result<store::admit_answer>> exchange::ask_admission(const store::admit_request& q) {
+    struct shared_answer {
+        store::admit_answer answer;
+        bool ready = false;
+        exchange* asking = nullptr;  // null once it has stopped waiting
+    };
+    auto shared = std::make_shared<shared_answer>();
+    const auto deliver = [shared](store::admit_answer a) {
+        shared->answer = std::move(a);
+        shared->ready = true;
+        if (shared->asking != nullptr) shared->asking->client_.wait.wake();
+    };
+    net::loop& home = w_.loop();
+    w_.leases()->admission().admit(
+        q, [deliver, &home, owner = std::this_thread::get_id()](store::admit_answer a) {
+            if (std::this_thread::get_id() == owner) return deliver(std::move(a));
+            home.post([deliver, a = std::move(a)]() mutable { deliver(std::move(a)); });
+        });
+    shared->asking = this;
+    struct at_end {
+        shared_answer& of;
+        ~at_end() { of.asking = nullptr; }
+    } guard{*shared};
+    const mono_time deadline = w_.loop().now() + answer_time;
+    while (!shared->ready) {
+        const auto got = co_await client_.wait.wait(net::woken | net::hangup_a, deadline);
+        if ((got & (net::timed_out | net::hangup_a)) && !shared->ready) {
+            // Perhaps it was admitted and we shall never know: what is given back twice counts
+            // once.
+            w_.leases()->admission().settle({q.access_key_id, q.ledger_id}, {.requests = 0});
+            co_return (got & net::hangup_a) ? error(errc::client_closed) : unknown_limits();
+        }
+    }
+    co_return std::move(shared->answer);
+}
+
+net::task<exchange::step> exchange::admit() {
+    if (!access_ || !access_->limits || w_.leases() == nullptr) co_return step::again;
+    reservation_ = admission_request();
+    const mono_time until = w_.mono() + std::chrono::duration_cast<mono_time::duration>(
+                                            snap_.settings->limits.queue_timeout);
+    for (;;) {
+        auto answer = co_await ask_admission(reservation_);
+        if (!answer) co_return co_await refuse_admission(answer.error());
+        limit_states_ = std::move(answer->states);
+        if (answer->is == outcome::admitted) {
+            admitted_ = true;
+            w_.leases()->add({access_->id, record_.id});
+            co_return step::again;
+        }
+        if (answer->is == outcome::unavailable)
+            co_return co_await refuse_admission(unknown_limits());
+        if (answer->is == outcome::waits && w_.mono() < until) {
+            const auto got =
+                co_await client_.wait.wait(net::hangup_a, w_.loop().now() + queue_pause);
+            if (!(got & net::hangup_a)) continue;
+            co_return co_await refuse_admission(error(errc::client_closed));
+        }
+        co_return co_await refuse_by_limit(answer->refused_by, answer->retry_in);
+    }
+}
+
+net::task<exchange::step> exchange::refuse_admission(error e) {
+    const bool keep = co_await refuse(std::move(e), {.retry_after = 1s});
+    co_return keep ? step::done : step::close;
+}
+
+net::task<exchange::step> exchange::refuse_by_limit(std::size_t index,
+                                                    std::chrono::milliseconds retry_in) {
+    const store::limit& limit = access_->limits.set->items()[index];
+    const store::limit_state state =
+        index < limit_states_.size() ? limit_states_[index] : store::limit_state{};
+    error e(code_of(limit), describe_refusal(limit, state), error_source::downstream);
+    const std::string lines = rate_limit_lines();
+    error_details details{.own_lines = lines};
+    if (retry_in > 0ms) details.retry_after = retry_in;
+    if (e.code == errc::insufficient_quota) details.status = snap_.settings->limits.quota_status;
+    // A budget does not come back by trying again.
+    details.already_retried = e.code == errc::insufficient_quota;
+    const bool keep = co_await refuse(std::move(e), details);
+    co_return keep ? step::done : step::close;
+}
+
+std::string exchange::rate_limit_lines() const {
+    if (limit_states_.empty() || !snap_.settings->headers.rate_limits) return {};
+    return make_rate_limit_lines(access_->limits.set->items(), limit_states_);
+}
+
+// Once, with what was really used; the worker goes on at once.
+void exchange::settle_limits() {
+    if (!admitted_) return;
+    admitted_ = false;
+    store::amounts real;
+    real.requests = record_.attempts > 0 ? 1 : 0;
+    real.tokens = record_.tokens.total();
+    real.cost = record_.rated_cost.value_or(0);
+    // Used, but of unknown price: what was reserved for that.
+    if (!record_.rated_cost && real.tokens > 0) real.cost = reservation_.reservation.cost;
+    w_.leases()->remove(record_.id);
+    w_.leases()->admission().settle({access_->id, record_.id}, real);
+}
+
+}  // namespace kw::proxy

@@ -1,0 +1,135 @@
+"""Limits of access keys under parallel load, in one process of several workers: windows let exactly their
+cap through, concurrency is never passed, budgets by at most one request, what is cut gives its slot back."""
+import concurrent.futures
+import contextlib
+import json
+
+import harness
+
+CONFIG = """
+prices:
+  - {{model: mock-priced, input: 1000, output: 10000}}
+server:
+  workers: 4
+groups:
+  - id: g
+    base_url: {url}/v1
+    keys: [sk-mock-a, sk-mock-b]
+"""
+
+
+def chat(connection, key, **body):
+    body.setdefault("model", "gpt-4o-mini")
+    body["messages"] = [{"role": "user", "content": "hello"}]
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), {
+        "authorization": f"Bearer {key}", "content-type": "application/json"})
+    got = connection.getresponse()
+    return harness.Answer(got.status, got.headers, got.read())
+
+
+class Limits(harness.EndToEnd):
+    replicas = 1
+
+    def setUp(self):
+        super().setUp()
+        self.upstream = self.mock(tls=False)
+        self.proxies = [self.start(n) for n in range(self.replicas)]
+        self.proxy = self.proxies[0]
+
+    def start(self, number):
+        return self.keywheel(name=f"keywheel-{number}", config=CONFIG.format(url=self.upstream.url),
+                             env={"WORKERS": None})
+
+    def key(self, *limits, **more):
+        answer = self.proxy.admin("POST", "/admin/access-keys", {"name": "limited", "limits": list(limits), **more})
+        self.assertEqual(answer.status, 201, answer)
+        data = answer.json()["data"]
+        self.assertEqual(data["limits"], list(limits))
+        for proxy in self.proxies:
+            harness.wait_until("the key is known", lambda: proxy.get(
+                "/v1/keywheel/requests/none", headers={"authorization": f"Bearer {data['key']}"}).status == 404)
+        return data
+
+    def many(self, count, clients, key, **body):
+        """The answers to `count` calls by so many clients at once, spread over the replicas."""
+        def run(number):
+            with contextlib.closing(self.proxies[number % self.replicas].connection(60)) as connection:
+                return [chat(connection, key, **body) for _ in range(number, count, clients)]
+        with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+            return [answer for answers in pool.map(run, range(clients)) for answer in answers]
+
+    def one(self, key, **body):
+        return self.many(1, 1, key, **body)[0]
+
+    def test_a_window_lets_exactly_its_cap_through(self):
+        for window in ("sliding", "fixed"):
+            limit = {"unit": "requests", "per": "1h", "cap": 200}
+            if window == "fixed":
+                limit["window"] = window
+            answers = self.many(1000, 32, self.key(limit)["key"])
+            by_status = {s: sum(a.status == s for a in answers) for s in {a.status for a in answers}}
+            self.assertEqual(by_status, {200: 200, 429: 800}, window)
+            refused = next(a for a in answers if a.status == 429)
+            self.assertEqual(refused.json()["error"]["code"], "rate_limit_exceeded")
+            self.assertIn("200 of 200", refused.json()["error"]["message"])
+            self.assertGreater(int(refused.headers["retry-after"]), 0)
+            for answer in answers:
+                self.assertEqual(answer.headers["x-ratelimit-limit-requests"], "200")
+            self.assertEqual(refused.headers["x-ratelimit-remaining-requests"], "0")
+        print(f"figure: window of 200 requests: 200 of 1000 let through ({self.replicas} processes)")
+
+    def test_concurrency_is_never_passed(self):
+        data = self.key({"unit": "concurrent", "cap": 10})
+        answers = self.many(3000, 64, data["key"], model="mock-delay-5")
+        served = sum(a.status == 200 for a in answers)
+        for answer in answers:
+            self.assertIn(answer.status, (200, 429))
+            if answer.status == 429:
+                self.assertEqual(answer.json()["error"]["code"], "concurrency_limit_exceeded")
+        peak = self.upstream.books()["total"]["max_concurrent"]
+        self.assertLessEqual(peak, 10)
+        self.assertGreater(served, 10)
+        print(f"figure: concurrency of 10: at most {peak} at the upstream, {served} of 3000 served")
+
+    def test_a_budget_is_passed_by_at_most_one_request(self):
+        for stream in (False, True):
+            data = self.key({"unit": "cost", "per": "day", "cap": "1"})
+            answers = self.many(100, 100, data["key"], model="mock-priced", max_tokens=8, stream=stream)
+            refused = [a for a in answers if a.status != 200]
+            for answer in refused:
+                self.assertEqual([answer.status, answer.json()["error"]["code"]], [402, "insufficient_quota"])
+
+            def booked():
+                rows = self.proxy.admin("GET", f"/admin/usage?by=access_key&subject={data['id']}").json()["data"]["usage"]
+                return rows and rows[0]["requests"] == 100 and rows[0]
+            row = harness.wait_until("the books", booked)
+            spent = row["rated_cost"]["nanodollars"] / 1e9
+            each = spent / (100 - len(refused))
+            self.assertGreater(len(refused), 0)
+            self.assertLessEqual(spent, 1 + each)
+            print(f"figure: budget of 1 USD: {spent:.4f} USD spent, {each:.4f} USD each, {len(refused)} refused, "
+                  f"stream {stream}")
+
+    def test_what_was_cut_gives_its_slot_back(self):
+        data = self.key({"unit": "concurrent", "cap": 1})
+        for _ in range(20):
+            connection, _ = self.proxy.open_stream(
+                "/v1/chat/completions", {"model": "mock-pace-50", "stream": True, "messages": []},
+                headers={"authorization": f"Bearer {data['key']}"})
+            busy = self.one(data["key"])
+            self.assertEqual(busy.status, 429)
+            connection.sock.close()
+            connection.close()
+            harness.wait_until("the slot", lambda: self.one(data["key"]).status == 200)
+
+    def test_budgets_outlive_the_process(self):
+        data = self.key({"unit": "tokens", "per": "month", "cap": 100})
+        self.assertEqual(self.one(data["key"], max_tokens=100).status, 200)
+        self.proxy.restart()
+        refused = self.proxy.post("/v1/chat/completions", {"model": "gpt-4o-mini", "messages": []},
+                                  headers={"authorization": f"Bearer {data['key']}"})
+        self.assertEqual([refused.status, refused.json()["error"]["code"]], [402, "insufficient_quota"])
+
+
+if __name__ == "__main__":
+    harness.main()
