@@ -31,23 +31,31 @@ std::optional<pool::nanoseconds> optional_ns(config::milliseconds value) {
     return pool::nanoseconds(value);
 }
 
+// Writes what is declared unless that is what was applied last: then what people have made of the
+// record since stays. True: written.
+result<bool> apply_declaration(std::string_view kind, const std::string& id,
+                               const std::string& json, const catalog& known,
+                               const seed_context& with) {
+    std::string wrapped;
+    json_writer(wrapped).begin_object().field(kind, json).end_object();
+    const store::record* last = known.find(declared_kind, id);
+    if (last != nullptr && last->json == wrapped && known.find(kind, id) != nullptr) return false;
+    auto put = write(with.store, {std::string(kind), id, revision_of(known, kind, id), json});
+    if (!put) return put.error();
+    put = write(with.store, {std::string(declared_kind), id, last ? last->revision : 0, wrapped});
+    if (!put) return put.error();
+    return true;
+}
+
 result<void> seed_groups(const config::settings& settings, const catalog& known,
                          const seed_context& with) {
     for (const auto& declared : settings.groups) {
-        const std::string json = pool::to_json(to_group(declared));
-        std::string wrapped;
-        json_writer(wrapped).begin_object().field("group", json).end_object();
-        const store::record* last = known.find(declared_kind, declared.id);
-        const bool exists = known.find(group_kind, declared.id) != nullptr;
-        if (exists && last && last->json == wrapped) continue;
-        auto put = write(with.store, {std::string(group_kind), declared.id,
-                                      revision_of(known, group_kind, declared.id), json});
-        if (!put) return put;
-        put = write(with.store,
-                    {std::string(declared_kind), declared.id, last ? last->revision : 0, wrapped});
-        if (!put) return put;
-        log::event(log::level::info, "group.declared",
-                   {{"group", declared.id}, {"base_url", declared.base_url}});
+        auto written = apply_declaration(group_kind, declared.id, pool::to_json(to_group(declared)),
+                                         known, with);
+        if (!written) return written.error();
+        if (*written)
+            log::event(log::level::info, "group.declared",
+                       {{"group", declared.id}, {"base_url", declared.base_url}});
     }
     return {};
 }
@@ -87,14 +95,12 @@ result<void> seed_keys(const config::settings& settings, const catalog& known,
     return apply(diff.to_disable, "key.no_longer_declared");
 }
 
-result<void> put_access_key(const auth::access_key& key, const catalog& known,
-                            const seed_context& with) {
-    store::record r = auth::to_record(key);
-    r.revision = revision_of(known, auth::access_key_kind, key.id);
-    if (const store::record* old = known.find(auth::access_key_kind, key.id)) {
-        if (old->json == r.json) return {};
-    }
-    return write(with.store, std::move(r));
+result<void> declare_access_key(const auth::access_key& key, const catalog& known,
+                                const seed_context& with) {
+    auto written =
+        apply_declaration(auth::access_key_kind, key.id, auth::to_record(key).json, known, with);
+    if (!written) return written.error();
+    return {};
 }
 
 // The id follows from the hash, so that every replica and every start means the same record.
@@ -116,7 +122,7 @@ result<void> seed_access_keys(const config::settings& settings, const catalog& k
         auth::access_key key = declared_access_key(text, with);
         key.name = "declared-" + std::to_string(++number);
         declared.insert(key.id);
-        if (auto put = put_access_key(key, known, with); !put) return put;
+        if (auto put = declare_access_key(key, known, with); !put) return put;
     }
     for (const auto& d : settings.access_keys) {
         auth::access_key key = declared_access_key(d.key, with);
@@ -129,7 +135,7 @@ result<void> seed_access_keys(const config::settings& settings, const catalog& k
         key.group = d.group;
         key.multiplier_ppm = d.multiplier.value;
         declared.insert(key.id);
-        if (auto put = put_access_key(key, known, with); !put) return put;
+        if (auto put = declare_access_key(key, known, with); !put) return put;
     }
     // One that is declared no more is disabled, never forgotten: its books stay readable.
     const store::snapshot all = known.save();
@@ -138,7 +144,7 @@ result<void> seed_access_keys(const config::settings& settings, const catalog& k
         auto key = auth::access_key_from(r);
         if (!key || !key->declared || key->disabled) continue;
         key->disabled = true;
-        if (auto put = put_access_key(*key, known, with); !put) return put;
+        if (auto put = declare_access_key(*key, known, with); !put) return put;
         log::event(log::level::info, "access_key.no_longer_declared", {{"id", r.id}});
     }
     return {};

@@ -112,6 +112,27 @@ TEST_CASE("access keys are known by their text, and disabled once declared no mo
     CHECK(count() == 1);
 }
 
+TEST_CASE("a declared access key that was edited keeps the edit until its declaration changes") {
+    fixture f;
+    auto& declared = f.settings.access_keys.emplace_back();
+    declared.name = "by file";
+    declared.key = secret("access-key-of-a-client-0001");
+    f.start();
+    const auto only = [&] {
+        REQUIRE(f.known.access_records().size() == 1);
+        return f.known.access_records().begin()->second;
+    };
+    auto edited = only();
+    edited.disabled = true;
+    REQUIRE(f.store->put(auth::to_record(edited)).has_value());
+    f.start();
+    CHECK(only().disabled);
+    declared.description = "another";
+    f.start();
+    CHECK_FALSE(only().disabled);
+    CHECK(only().description == "another");
+}
+
 TEST_CASE("a declared group that was edited keeps the edit until its declaration changes") {
     fixture f;
     f.start();
