@@ -81,14 +81,14 @@ struct selector::impl {
             l->shared = shared;
             l->how = strategies::make(g->settings().strategy, g->settings().settings);
             if (!l->how) l->how = strategies::make("round-robin", g->settings().settings);
-            l->sample.reserve(choice::max_candidates);
+            l->sample.reserve(choice::sample_size);
             steps.push_back({g.get(), l.get()});
             lanes.push_back(std::move(l));
         }
         return plans.emplace(std::string(model), std::move(steps)).first->second;
     }
 
-    // All keys up to 64; above, 64 eligible ones: one from each of 64 stretches of the id order,
+    // All keys up to 64; above, 48 eligible ones: one from each of 48 stretches of the id order,
     // or, when many are out, a fair sample of all that are eligible.
     void refresh(worker_lane& l, choice& c) {
         const auto& keys = l.shared->keys;
@@ -116,9 +116,9 @@ struct selector::impl {
         const auto& keys = l.shared->keys;
         const std::size_t n = keys.size();
         l.sample.clear();
-        for (std::size_t i = 0; i < choice::max_candidates; ++i) {
-            const std::size_t from = i * n / choice::max_candidates;
-            const std::size_t to = (i + 1) * n / choice::max_candidates;
+        for (std::size_t i = 0; i < choice::sample_size; ++i) {
+            const std::size_t from = i * n / choice::sample_size;
+            const std::size_t to = (i + 1) * n / choice::sample_size;
             const std::size_t at = from + random.below(to - from);
             for (std::size_t k = 0; k < std::min<std::size_t>(to - from, 4); ++k) {
                 const candidate& one = keys[from + (at - from + k) % (to - from)];
@@ -127,15 +127,15 @@ struct selector::impl {
                 break;
             }
         }
-        if (l.sample.size() == choice::max_candidates) return;
+        if (l.sample.size() == choice::sample_size) return;
         l.sample.clear();
         std::size_t seen = 0;
         for (const candidate& one : keys) {
             if (!c.eligible(one)) continue;
             ++seen;
-            if (l.sample.size() < choice::max_candidates) {
+            if (l.sample.size() < choice::sample_size) {
                 l.sample.push_back(one);
-            } else if (const auto at = random.below(seen); at < choice::max_candidates) {
+            } else if (const auto at = random.below(seen); at < choice::sample_size) {
                 l.sample[at] = one;
             }
         }

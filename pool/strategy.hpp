@@ -18,9 +18,11 @@ namespace kw::pool {
 // One choice: the keys to choose from and what makes a key eligible just now.
 struct choice {
     static constexpr std::size_t max_candidates = 64;
+    // Enough for a choice near the best; the dearest strategy looks at so many in 200 ns.
+    static constexpr std::size_t sample_size = 48;
 
     const lane* all = nullptr;              // every key of the lane
-    std::span<const candidate> candidates;  // all of them up to 64, else a sample of 64
+    std::span<const candidate> candidates;  // all of them up to 64, else a sample
     std::span<const slot_id> tried;         // not again
     std::int64_t now = 0;                   // mono ns
     bool probation = false;  // an untested key with an exchange in flight waits for its result

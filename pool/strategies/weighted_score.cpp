@@ -33,7 +33,9 @@ class weighted_score final : public strategy {
         const bool whole = c.candidates.size() == c.all->keys.size();
         const double picks = whole ? uses - uses_before_ : picks_;
         if (picks >= 1 && c.now > prepared_) {
-            if (!whole) weight *= static_cast<double>(c.all->keys.size()) / 64;
+            if (!whole && !c.candidates.empty())
+                weight *= static_cast<double>(c.all->keys.size()) /
+                          static_cast<double>(c.candidates.size());
             const double turn = static_cast<double>(c.now - prepared_) / picks * weight;
             // Follows a burst at once and a lull slowly.
             turn_ = turn_ == 0 ? turn : std::min((turn_ + turn) / 2, 2 * turn);
