@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -82,6 +83,7 @@ using admit_completion = std::function<void(admit_answer)>;
 struct lease_ref {
     std::string access_key_id;
     std::string ledger_id;
+    friend auto operator<=>(const lease_ref&, const lease_ref&) = default;
 };
 
 struct usage_question {

@@ -139,4 +139,11 @@ result<std::shared_ptr<const limit_set>> limit_set::make(std::vector<limit> limi
     return std::shared_ptr<const limit_set>(out);
 }
 
+std::shared_ptr<const limit_set> limit_set::with_caps(const std::vector<std::int64_t>& caps) const {
+    const std::shared_ptr<limit_set> out(new limit_set(*this));
+    for (std::size_t i = 0; i < caps.size() && i < items_.size(); ++i)
+        out->items_[i].cap = caps[i];
+    return out;
+}
+
 }  // namespace kw::store

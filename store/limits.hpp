@@ -71,6 +71,10 @@ class limit_set {
     // a length or an offset out of range, too many.
     [[nodiscard]] static result<std::shared_ptr<const limit_set>> make(std::vector<limit> limits);
 
+    // The same with other caps, in the same order; a cap of 0 lets nothing through.
+    [[nodiscard]] std::shared_ptr<const limit_set> with_caps(
+        const std::vector<std::int64_t>& caps) const;
+
     [[nodiscard]] const std::vector<limit>& items() const noexcept { return items_; }
     [[nodiscard]] const std::vector<std::string>& names() const noexcept { return names_; }
     // How long after the last request something of it still counts; -1: for ever.

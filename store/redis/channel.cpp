@@ -13,17 +13,6 @@ namespace {
 
 constexpr std::int64_t schema_version = 1;
 
-// Errors that pass by themselves or by the operator's doing: the data is safe with us meanwhile.
-bool means_not_now(std::string_view text) noexcept {
-    for (const std::string_view word :
-         {"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOAUTH", "BUSY",
-          "TRYAGAIN", "NOREPLICAS", "MOVED", "ASK", "NOPERM", "WRONGPASS"})
-        if (text.starts_with(word)) return true;
-    // Inside a script, the reason stands behind the script's own words.
-    return text.find("OOM ") != std::string_view::npos ||
-           text.find("READONLY ") != std::string_view::npos;
-}
-
 std::string sha1_hex(std::string_view text) {
     std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
     unsigned size = 0;
@@ -39,6 +28,16 @@ std::string field_of(std::string_view info, std::string_view name) {
 }
 
 }  // namespace
+
+bool means_not_now(std::string_view text) noexcept {
+    for (const std::string_view word :
+         {"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOAUTH", "BUSY",
+          "TRYAGAIN", "NOREPLICAS", "MOVED", "ASK", "NOPERM", "WRONGPASS"})
+        if (text.starts_with(word)) return true;
+    // Inside a script, the reason stands behind the script's own words.
+    return text.find("OOM ") != std::string_view::npos ||
+           text.find("READONLY ") != std::string_view::npos;
+}
 
 health_board::health_board(const clock_source& clock, std::string server)
     : clock_(clock), server_(std::move(server)) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/clock.hpp"
@@ -16,6 +17,9 @@
 #include "store/store.hpp"
 
 namespace kw::store::redis {
+
+// Errors that pass by themselves or by the operator's doing: the data is safe with us meanwhile.
+[[nodiscard]] bool means_not_now(std::string_view error_text) noexcept;
 
 // Shared by a store's channels; any thread.
 class health_board {

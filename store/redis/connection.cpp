@@ -213,6 +213,8 @@ struct connection::impl {
         context.reset(SSL_CTX_new(TLS_client_method()));
         if (!context) return away("no TLS context");
         SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+        SSL_CTX_set_mode(context.get(),
+                         SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
         const bool known =
             to.ca_file.empty()
                 ? SSL_CTX_set_default_verify_paths(context.get()) == 1
@@ -309,6 +311,50 @@ struct connection::impl {
         }
     }
 
+    // How much the socket took; 0: it takes nothing now.
+    result<std::size_t> write_some(std::string_view bytes) {
+        if (tls) {
+            ERR_clear_error();
+            std::size_t written = 0;
+            const int ok = SSL_write_ex(tls.get(), bytes.data(), bytes.size(), &written);
+            if (ok == 1) return written;
+            if (tls_may_go_on(ok)) return std::size_t{0};
+            return away("the connection broke");
+        }
+        for (;;) {
+            const auto n = ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            if (n >= 0) return static_cast<std::size_t>(n);
+            if (errno == EAGAIN) return std::size_t{0};
+            if (errno != EINTR) return away(errno_text(errno));
+        }
+    }
+
+    // Feeds the parser; false: nothing is there now.
+    result<bool> read_some() {
+        std::array<char, 65536> buffer;
+        std::size_t got = 0;
+        if (tls) {
+            ERR_clear_error();
+            const int ok = SSL_read_ex(tls.get(), buffer.data(), buffer.size(), &got);
+            if (ok != 1 && tls_may_go_on(ok)) return false;
+            if (ok != 1) return away("the connection broke");
+        } else {
+            const auto n = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
+            if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+            if (n < 0) return away(errno_text(errno));
+            if (n == 0) return away("the server closed the connection");
+            got = static_cast<std::size_t>(n);
+        }
+        if (redisReaderFeed(reader.get(), buffer.data(), got) != REDIS_OK)
+            return away("the answer is not Redis'");
+        return true;
+    }
+
+    bool tls_may_go_on(int outcome) {
+        const int why = SSL_get_error(tls.get(), outcome);
+        return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE;
+    }
+
     // False: not whole yet.
     result<bool> take(reply& out) {
         void* raw = nullptr;
@@ -388,6 +434,31 @@ result<std::vector<reply>> connection::exchange(const pipeline& commands, deadli
     if (went) return out;
     close();
     return went.error();
+}
+
+result<void> connection::turn(std::string& out, std::vector<reply>& in) {
+    if (!is_open()) return away("not connected");
+    result<void> went;
+    if (!out.empty()) {
+        const auto written = impl_->write_some(out);
+        if (written)
+            out.erase(0, *written);
+        else
+            went = written.error();
+    }
+    while (went) {
+        const auto more = impl_->read_some();
+        if (!more) went = more.error();
+        if (!more || !*more) break;
+        for (reply one; went;) {
+            const auto whole = impl_->take(one);
+            if (!whole) went = whole.error();
+            if (!whole || !*whole) break;
+            in.push_back(std::move(one));
+        }
+    }
+    if (!went) close();
+    return went;
 }
 
 bool connection::drain() {

@@ -81,6 +81,9 @@ class connection {
 
     // One reply for each command, errors of the server among them. errc::store_unavailable.
     [[nodiscard]] result<std::vector<reply>> exchange(const pipeline& commands, deadline until);
+    // For one who polls the descriptor and has many commands under way: writes what the socket
+    // takes of `out` and removes it, appends the replies that have come to `in`. Never waits.
+    [[nodiscard]] result<void> turn(std::string& out, std::vector<reply>& in);
     // Throws away what the server sent unasked (messages of a subscription); false: it is gone.
     [[nodiscard]] bool drain();
 

@@ -1,0 +1,525 @@
+// Admission in Redis: one thread with one connection, on which many steps are under way at a time;
+// while Redis is away this replica's share decides, and what it let through is told to Redis later.
+#include "store/admission.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "core/ids.hpp"
+#include "core/log.hpp"
+#include "store/file.hpp"
+#include "store/redis/admission_wire.hpp"
+#include "store/redis/channel.hpp"
+#include "store/redis/local_share.hpp"
+
+namespace kw::store {
+namespace redis {
+namespace {
+
+constexpr std::size_t max_under_way = 4'096;  // sent and not answered
+constexpr auto beat_every = std::chrono::seconds(2);
+
+// Redis' clock: ours since the start, moved to where Redis' was when it was last asked.
+class store_clock final : public clock_source {
+  public:
+    store_clock(const clock_source& ours, const admission_options& options)
+        : ours_(ours), fixed_ms_(options.fixed_time_ms) {
+        told(unix_ms(ours.wall()), std::chrono::milliseconds(0));
+    }
+    void told(std::int64_t ms, mono_time::duration ago) noexcept {
+        const auto at = std::chrono::milliseconds(ms) - (mono() - ago).time_since_epoch();
+        ahead_.store(std::chrono::nanoseconds(at).count());
+    }
+    [[nodiscard]] wall_time wall() const noexcept override {
+        if (fixed_ms_ != nullptr) return wall_time(std::chrono::milliseconds(fixed_ms_->load()));
+        return wall_time(mono().time_since_epoch() + std::chrono::nanoseconds(ahead_.load()));
+    }
+    [[nodiscard]] mono_time mono() const noexcept override { return ours_.mono(); }
+
+  private:
+    const clock_source& ours_;
+    const std::atomic<std::int64_t>* const fixed_ms_;
+    std::atomic<std::int64_t> ahead_{0};
+};
+
+std::string own_id(const admission_options& options, const clock_source& clock) {
+    if (!options.replica_id.empty()) return options.replica_id;
+    random_source random;
+    return make_id("rp_", clock.wall(), random);
+}
+
+step step_of(step_kind is, const lease_ref& which) {
+    step s;
+    s.is = is;
+    s.access_key_id = which.access_key_id;
+    s.ledger_id = which.ledger_id;
+    return s;
+}
+
+step step_of(step_kind is, const admit_request& r) {
+    auto s = step_of(is, lease_ref{r.access_key_id, r.ledger_id});
+    s.limits = r.limits;
+    s.amount = r.reservation;
+    s.bounded = r.bounded;
+    s.ttl = r.lease_ttl;
+    return s;
+}
+
+}  // namespace
+
+class redis_admission final : public admission {
+  public:
+    redis_admission(target to, const redis_options& redis, const admission_options& options,
+                    const clock_source& clock)
+        : to_(std::move(to)),
+          redis_(redis),
+          options_(options),
+          time_(clock, options),
+          wire_(redis.prefix, options, own_id(options, clock)),
+          share_(options, time_),
+          wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+          backoff_(redis.min_backoff) {
+        connect();
+        thread_ = std::thread([this] { run(); });
+    }
+
+    ~redis_admission() override {
+        step bye;
+        bye.is = step_kind::leave;
+        push(std::move(bye));
+        stopping_ = true;
+        ring();
+        thread_.join();
+    }
+
+    void admit(const admit_request& request, admit_completion done) override {
+        auto s = step_of(step_kind::admit, request);
+        s.decided = std::move(done);
+        if (!push_if_up(s)) decide_here(std::move(s));
+    }
+
+    void settle(const lease_ref& which, const amounts& real) override {
+        if (away()) share_.settle(which, real);
+        auto s = step_of(step_kind::settle, which);
+        s.amount = real;
+        push(std::move(s));
+    }
+
+    void release(const lease_ref& which) override {
+        if (away()) share_.release(which);
+        push(step_of(step_kind::release, which));
+    }
+
+    void renew(const std::vector<lease_ref>& which, std::chrono::milliseconds ttl) override {
+        if (away()) return share_.renew(which, ttl);
+        auto sorted = which;
+        std::sort(sorted.begin(), sorted.end(),
+                  [](const auto& a, const auto& b) { return a.access_key_id < b.access_key_id; });
+        step s;
+        s.is = step_kind::renew;
+        s.ttl = ttl;
+        for (auto& one : sorted) {
+            if (!s.ids.empty() &&
+                (s.access_key_id != one.access_key_id || s.ids.size() == max_renewed)) {
+                push(s);
+                s.ids.clear();
+            }
+            s.access_key_id = one.access_key_id;
+            s.ids.push_back(std::move(one.ledger_id));
+        }
+        if (!s.ids.empty()) push(std::move(s));
+    }
+
+    void peek(const std::vector<usage_question>& questions, usage_completion done) override {
+        if (questions.empty()) return done({});
+        const auto all = std::make_shared<gathering>();
+        all->answers.resize(questions.size());
+        all->missing = questions.size();
+        all->done = std::move(done);
+        for (std::size_t i = 0; i < questions.size(); ++i) {
+            step s;
+            s.is = step_kind::peek;
+            s.access_key_id = questions[i].access_key_id;
+            s.limits = questions[i].limits;
+            s.amount = {0, 0, 0};
+            s.peeked = all;
+            s.place = i;
+            if (!push_if_up(s)) gather(s, share_.peek(questions[i]));
+        }
+    }
+
+    void preload(const std::string& access_key_id, const limit& budget,
+                 std::int64_t used) override {
+        auto one = budget;
+        one.cap = std::max<std::int64_t>(one.cap, 1);
+        const auto limits = limit_set::make({one});
+        if (!limits || budget.kind != limit_kind::budget) return;
+        auto s = step_of(step_kind::preload, lease_ref{access_key_id, ""});
+        s.limits = *limits;
+        s.amount.requests = used;
+        push(std::move(s));
+    }
+
+    void forget(const std::string& access_key_id) override {
+        push(step_of(step_kind::forget, lease_ref{access_key_id, ""}));
+    }
+
+    void sweep() override {
+        for (std::size_t i = 0; i < shard_count && !away(); ++i)
+            push_sweep(i);
+    }
+
+    [[nodiscard]] admission_health health() const override {
+        const std::lock_guard lock(mutex_);
+        auto out = health_;
+        out.up = !away_;
+        out.waiting = queue_.size() + under_way_;
+        return out;
+    }
+
+  private:
+    // --- callers' threads ----------------------------------------------------------------------
+    bool away() const {
+        const std::lock_guard lock(mutex_);
+        return away_;
+    }
+
+    void ring() const noexcept {
+        const std::uint64_t one = 1;
+        static_cast<void>(::write(wake_.get(), &one, sizeof one));
+    }
+
+    // Under the lock. Whether the thread must be woken.
+    bool append(step&& s) {
+        if (queue_.size() + under_way_ >= options_.max_waiting) {
+            ++health_.dropped;
+            return false;
+        }
+        queue_.push_back(std::move(s));
+        return std::exchange(asleep_, false);
+    }
+
+    void push(step s) {
+        bool wake = false;
+        {
+            const std::lock_guard lock(mutex_);
+            wake = append(std::move(s));
+        }
+        if (wake) ring();
+    }
+
+    // Leaves `s` as it was if Redis is away or too far behind.
+    bool push_if_up(step& s) {
+        bool wake = false;
+        {
+            const std::lock_guard lock(mutex_);
+            if (away_ || queue_.size() + under_way_ >= options_.max_waiting) return false;
+            s.deadline = time_.mono() + options_.call_timeout;
+            wake = append(std::move(s));
+        }
+        if (wake) ring();
+        return true;
+    }
+
+    void push_sweep(std::size_t shard) {
+        step s;
+        s.is = step_kind::sweep;
+        s.shard = shard;
+        push(std::move(s));
+    }
+
+    // Any thread.
+    void decide_here(step s) {
+        admit_answer answer;
+        answer.local = true;
+        if (!options_.refuse_when_away) {
+            answer =
+                share_.admit({s.ledger_id, s.access_key_id, s.limits, s.amount, s.bounded, s.ttl});
+            const std::lock_guard lock(mutex_);
+            ++health_.local;
+        }
+        auto done = std::move(s.decided);
+        if (answer.admitted()) {
+            s.is = step_kind::book;
+            s.decided = nullptr;
+            s.deadline = mono_time::max();
+            push(std::move(s));
+        }
+        done(std::move(answer));
+    }
+
+    static void gather(const step& s, usage_answer answer) {
+        s.peeked->answers[s.place] = std::move(answer);
+        if (--s.peeked->missing == 0) s.peeked->done(std::move(s.peeked->answers));
+    }
+
+    // --- the thread ------------------------------------------------------------------------------
+    void run() {
+        while (!stopping_ || connection_.is_open()) {
+            if (connection_.is_open()) {
+                if (!serve()) break;
+            } else {
+                nap(next_try_);
+                if (!stopping_ && time_.mono() >= next_try_) connect();
+            }
+        }
+        fail_all();
+    }
+
+    // One turn of the connection; false: everything is confirmed, or took too long, and we stop.
+    bool serve() {
+        const auto now = time_.mono();
+        if (now >= next_beat_) {
+            next_beat_ = now + beat_every;
+            step s;
+            s.is = step_kind::beat;
+            push(std::move(s));
+        }
+        take_steps(now);
+        std::vector<reply> replies;
+        auto went = connection_.turn(out_, replies);
+        for (auto& r : replies)
+            if (went) went = answered(std::move(r));
+        if (went && !sent_.empty() && now >= sent_.front().deadline)
+            went = error(errc::store_unavailable, "no answer in time", error_source::store);
+        if (!went) {
+            lost(went.error());
+            return true;
+        }
+        if (stopping_ && sent_.empty()) {
+            const std::lock_guard lock(mutex_);
+            if (queue_.empty()) return false;
+        }
+        nap(sent_.empty() ? next_beat_ : std::min(next_beat_, sent_.front().deadline));
+        return true;
+    }
+
+    // What waits becomes commands.
+    void take_steps(mono_time now) {
+        std::vector<step> late;
+        {
+            const std::lock_guard lock(mutex_);
+            while (!queue_.empty() && sent_.size() < max_under_way) {
+                auto& s = queue_.front();
+                if (now >= s.deadline) {
+                    late.push_back(std::move(s));
+                } else {
+                    s.deadline = std::min(s.deadline, now + options_.call_timeout);
+                    sent_.push_back(std::move(s));
+                }
+                queue_.pop_front();
+            }
+            under_way_ = sent_.size();
+        }
+        for (auto& s : late)
+            without_redis(std::move(s));
+        pipeline commands;
+        const auto store_ms = unix_ms(time_.wall());
+        for (; encoded_ < sent_.size(); ++encoded_)
+            wire_.encode(sent_[encoded_], store_ms, commands);
+        out_ += commands.bytes();
+    }
+
+    // Until the socket or a caller has something, or `until`.
+    void nap(mono_time until) {
+        {
+            const std::lock_guard lock(mutex_);
+            under_way_ = sent_.size();
+            // Away, only the end and the next try are waited for.
+            if (!queue_.empty() && sent_.size() < max_under_way && connection_.is_open()) return;
+            asleep_ = connection_.is_open();
+        }
+        if (stopping_ && !connection_.is_open()) return;
+        pollfd fds[2] = {{wake_.get(), POLLIN, 0}, {connection_.descriptor(), POLLIN, 0}};
+        if (!out_.empty()) fds[1].events |= POLLOUT;
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - time_.mono());
+        ::poll(fds, 2, static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 10'000)));
+        std::uint64_t rung = 0;
+        static_cast<void>(::read(wake_.get(), &rung, sizeof rung));
+        const std::lock_guard lock(mutex_);
+        asleep_ = false;
+    }
+
+    result<void> answered(reply r) {
+        if (sent_.empty()) return error(errc::internal, "an answer to nothing");
+        if (r.is_error() && (means_not_now(r.text) || r.text.starts_with("NOSCRIPT")))
+            return error(errc::store_unavailable, "Redis: " + r.text, error_source::store);
+        auto s = std::move(sent_.front());
+        sent_.pop_front();
+        --encoded_;
+        if (r.is_error()) {
+            // Not this server's state but this step: sending it again would not help.
+            log::event(log::level::error, "admission.failed", {{"reason", r.text}});
+            const std::lock_guard lock(mutex_);
+            ++health_.dropped;
+        }
+        if (s.is == step_kind::beat) {
+            beaten(s, r);
+        } else if (s.is == step_kind::sweep && r.number == sweep_keys && !stopping_) {
+            push_sweep(s.shard);
+        } else if (s.decided || s.peeked) {
+            decided(std::move(s), r);
+        }
+        return {};
+    }
+
+    void decided(step s, const reply& r) {
+        admit_answer answer;
+        std::int64_t leases = 0;
+        if (!admission_wire::read(r, *s.limits, answer, leases)) return without_redis(std::move(s));
+        share_.saw(s.access_key_id, s.limits, answer.states);
+        if (s.peeked) return gather(s, {true, std::move(answer.states), leases});
+        {
+            const std::lock_guard lock(mutex_);
+            ++health_.decided;
+        }
+        s.decided(std::move(answer));
+    }
+
+    void beaten(const step& s, const reply& r) {
+        if (r.items.size() != 3) return;
+        const auto took = time_.mono() - (s.deadline - options_.call_timeout);
+        time_.told(r.items[0].as_number(), took / 2);
+        const auto count = static_cast<std::uint64_t>(r.items[1].as_number());
+        share_.set_replicas(count, static_cast<std::uint64_t>(r.items[2].as_number()));
+        const std::lock_guard lock(mutex_);
+        health_.replicas = std::max<std::uint64_t>(count, 1);
+        health_.latency = std::chrono::duration_cast<std::chrono::microseconds>(took);
+    }
+
+    // A step that Redis will not decide. What only counts is kept for later.
+    void without_redis(step s) {
+        if (s.is == step_kind::admit) return decide_here(std::move(s));
+        if (s.is == step_kind::peek) return gather(s, share_.peek({s.access_key_id, s.limits}));
+        const bool counts = s.is == step_kind::book || s.is == step_kind::settle ||
+                            s.is == step_kind::release || s.is == step_kind::preload ||
+                            s.is == step_kind::forget;
+        s.deadline = mono_time::max();
+        if (counts) push(std::move(s));
+    }
+
+    void lost(const error& why) {
+        connection_.close();
+        std::deque<step> all;
+        {
+            const std::lock_guard lock(mutex_);
+            if (!away_)
+                log::event(log::level::error, "admission.away",
+                           {{"server", to_.name()}, {"reason", why.context}});
+            away_ = true;
+            health_.reason = why.context;
+            all.swap(sent_);
+            std::move(queue_.begin(), queue_.end(), std::back_inserter(all));
+            queue_.clear();
+            under_way_ = 0;
+        }
+        out_.clear();
+        encoded_ = 0;
+        next_try_ = time_.mono() + backoff_;
+        backoff_ = std::min(backoff_ * 2, redis_.max_backoff);
+        for (auto& s : all)
+            without_redis(std::move(s));
+    }
+
+    void connect() {
+        const auto until = std::chrono::steady_clock::now() + redis_.connect_timeout;
+        auto up = connection_.open(to_, until);
+        if (up) {
+            pipeline hello;
+            wire_.load(hello);
+            const auto loaded = connection_.exchange(hello, until);
+            if (!loaded)
+                up = loaded.error();
+            else if (!wire_.learn(*loaded))
+                up = error(errc::store_unavailable, "Redis takes no scripts", error_source::store);
+        }
+        if (up) up = first_beat(until);
+        if (!up) return lost(up.error());
+        share_.start_anew();
+        backoff_ = redis_.min_backoff;
+        next_beat_ = time_.mono() + beat_every;
+        const std::lock_guard lock(mutex_);
+        if (!health_.reason.empty())
+            log::event(log::level::info, "admission.back", {{"server", to_.name()}});
+        health_.reason.clear();
+        away_ = false;
+    }
+
+    // Before anything is decided, Redis' time and the number of replicas are known.
+    result<void> first_beat(deadline until) {
+        step s;
+        s.is = step_kind::beat;
+        s.deadline = time_.mono() + options_.call_timeout;
+        pipeline ask;
+        wire_.encode(s, 0, ask);
+        const auto told = connection_.exchange(ask, until);
+        if (!told) return told.error();
+        if (told->front().is_error())
+            return error(errc::store_unavailable, "Redis: " + told->front().text,
+                         error_source::store);
+        beaten(s, told->front());
+        return {};
+    }
+
+    // The end: whoever still waits is told.
+    void fail_all() {
+        std::deque<step> all;
+        {
+            const std::lock_guard lock(mutex_);
+            away_ = true;
+            all.swap(sent_);
+            std::move(queue_.begin(), queue_.end(), std::back_inserter(all));
+            queue_.clear();
+        }
+        for (auto& s : all) {
+            if (s.decided) s.decided({});
+            if (s.peeked) gather(s, {});
+        }
+    }
+
+    const target to_;
+    const redis_options redis_;
+    const admission_options options_;
+    store_clock time_;
+    admission_wire wire_;
+    local_share share_;
+    const file wake_;
+    std::atomic<bool> stopping_{false};
+
+    mutable std::mutex mutex_;
+    std::deque<step> queue_;  // not sent yet; while Redis is away, what it is to be told
+    std::size_t under_way_ = 0;
+    bool away_ = true;
+    bool asleep_ = false;
+    admission_health health_;
+
+    // The thread's own.
+    connection connection_;
+    std::deque<step> sent_;
+    std::size_t encoded_ = 0;  // of sent_: in out_ or further
+    std::string out_;
+    mono_time next_beat_{};
+    mono_time next_try_{};
+    std::chrono::milliseconds backoff_;
+    std::thread thread_;
+};
+
+}  // namespace redis
+
+result<std::unique_ptr<admission>> open_redis_admission(const redis_options& redis,
+                                                        const admission_options& options,
+                                                        const clock_source& clock) {
+    auto to = redis::parse_target(redis);
+    if (!to) return to.error();
+    return std::unique_ptr<admission>(
+        std::make_unique<redis::redis_admission>(std::move(*to), redis, options, clock));
+}
+
+}  // namespace kw::store

@@ -1,0 +1,518 @@
+// Admission against one set of checks, in memory and in a real Redis; and Redis' own troubles.
+#include <catch2/catch.hpp>
+#include <iostream>
+#include <latch>
+#include <thread>
+
+#include "tests/integration/store/redis_server.hpp"
+#include "tests/unit/store/admission_model.hpp"
+
+using namespace kw;
+using namespace kw::store;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::int64_t noon_ms = 1'767'268'800'000;  // 2026-01-01T12:00Z, a Thursday
+using outcome = admit_answer::outcome;
+
+limit window(std::int64_t cap, limit_kind kind = limit_kind::sliding,
+             limit_unit unit = limit_unit::requests) {
+    limit l;
+    l.kind = kind;
+    l.unit = unit;
+    l.cap = cap;
+    return l;
+}
+
+limit budget(std::int64_t cap, limit_unit unit = limit_unit::cost,
+             budget_period period = budget_period::total) {
+    limit l;
+    l.kind = limit_kind::budget;
+    l.unit = unit;
+    l.cap = cap;
+    l.period = period;
+    return l;
+}
+
+// Until Redis has seen every step made before: it is asked in their order.
+void catch_up(admission& a) {
+    static const auto none = *limit_set::make({});
+    static_cast<void>(test::look(a, {{"nobody", none}}));
+}
+
+std::shared_ptr<const limit_set> set_of(std::vector<limit> limits) {
+    return *limit_set::make(std::move(limits));
+}
+
+admit_request request(const std::string& id, std::shared_ptr<const limit_set> limits,
+                      amounts size = {}) {
+    return {id, "ak", std::move(limits), size, true, 15s};
+}
+
+// One implementation with a clock that the test moves.
+class world {
+  public:
+    virtual ~world() = default;
+    virtual admission& it() = 0;
+    void set(std::int64_t ms) {
+        now_ = ms;
+        clock_.set_wall(wall_time(std::chrono::milliseconds(ms)));
+    }
+    void advance(std::chrono::milliseconds by) {
+        catch_up(it());
+        set(now_ + by.count());
+    }
+
+    admit_answer ask(const admit_request& r) { return test::ask(it(), r); }
+    usage_answer look(const std::shared_ptr<const limit_set>& limits,
+                      const std::string& key = "ak") {
+        return test::look(it(), {{key, limits}}).front();
+    }
+
+  protected:
+    world() { set(noon_ms); }
+    std::atomic<std::int64_t> now_{noon_ms};
+    manual_clock clock_;
+};
+
+class memory_world final : public world {
+  public:
+    admission& it() override { return *made_; }
+
+  private:
+    std::unique_ptr<admission> made_ = make_embedded_admission({}, clock_);
+};
+
+class redis_world final : public world {
+  public:
+    redis_world() {
+        const auto s = *open_redis(server_.options(), real_);
+        REQUIRE(test::redis_server::wait_for(*s));
+        admission_options o;
+        o.fixed_time_ms = &now_;
+        o.call_timeout = 5s;
+        made_ = *open_redis_admission(server_.options(), o, real_);
+        REQUIRE(made_->health().up);
+    }
+    admission& it() override { return *made_; }
+
+  private:
+    test::redis_server server_;
+    system_clock_source real_;
+    std::unique_ptr<admission> made_;
+};
+
+std::unique_ptr<world> make_world(bool redis) {
+    if (redis) return std::make_unique<redis_world>();
+    return std::make_unique<memory_world>();
+}
+
+// How many of `tries` from several threads pass.
+int passing(admission& a, int tries, const std::shared_ptr<const limit_set>& limits, amounts size) {
+    constexpr int threads = 4;
+    std::atomic<int> passed{0};
+    std::latch answered(tries);
+    std::vector<std::thread> all;
+    for (int t = 0; t < threads; ++t)
+        all.emplace_back([&, t] {
+            for (int i = t; i < tries; i += threads)
+                a.admit(request("p" + std::to_string(i), limits, size), [&](admit_answer got) {
+                    if (got.admitted()) ++passed;
+                    answered.count_down();
+                });
+        });
+    answered.wait();
+    for (auto& t : all)
+        t.join();
+    return passed;
+}
+
+}  // namespace
+
+TEST_CASE("admission conforms", "[store][admission][redis]") {
+    const auto w = make_world(GENERATE(false, true));
+    auto& a = w->it();
+
+    SECTION("exactly the cap of many in parallel") {
+        const auto limits = set_of({window(100)});
+        CHECK(passing(a, 1'000, limits, {}) == 100);
+        CHECK(w->look(limits).states[0].used == 100);
+    }
+    SECTION("a trailing window slides") {
+        const auto limits = set_of({window(10)});
+        for (int i = 0; i < 10; ++i) {
+            const auto got = w->ask(request("a" + std::to_string(i), limits));
+            REQUIRE(got.admitted());
+            CHECK(got.states[0].used == i + 1);
+            CHECK(got.states[0].remaining() == 9 - i);
+            w->advance(1s);
+        }
+        auto refused = w->ask(request("b", limits));
+        CHECK(refused.is == outcome::refused);
+        CHECK(refused.refused_by == 0);
+        CHECK(refused.states[0] == limit_state{10, 10, 60s});
+        // The first was 10 s ago and counts for 60 to 61 s.
+        CHECK(refused.retry_in == 51s);
+        w->advance(refused.retry_in - 1ms);
+        CHECK_FALSE(w->ask(request("c", limits)).admitted());
+        w->advance(1ms);
+        CHECK(w->ask(request("d", limits)).admitted());
+        CHECK_FALSE(w->ask(request("e", limits)).admitted());
+        w->advance(61s);
+        CHECK(w->look(limits).states[0] == limit_state{0, 10, 0s});
+    }
+    SECTION("a fixed window begins with the first request") {
+        const auto limits = set_of({window(2, limit_kind::fixed)});
+        w->advance(7s);
+        CHECK(w->ask(request("a", limits)).states[0].reset_in == 60s);
+        w->advance(59s);
+        CHECK(w->ask(request("b", limits)).states[0].reset_in == 1s);
+        const auto refused = w->ask(request("c", limits));
+        CHECK_FALSE(refused.admitted());
+        CHECK(refused.retry_in == 1s);
+        w->advance(1s);
+        CHECK(w->ask(request("d", limits)).states[0] == limit_state{1, 2, 60s});
+    }
+    SECTION("a budget is passed by at most one request") {
+        // Each reserves what it costs at most, 0.03.
+        const auto limits = set_of({budget(one_dollar)});
+        CHECK(passing(a, 100, limits, {1, 0, 30'000'000}) == 34);
+        CHECK(w->look(limits).states[0].used == 1'020'000'000);
+        for (int i = 0; i < 100; ++i)
+            a.settle({"ak", "p" + std::to_string(i)}, {1, 0, 10'000'000});
+        CHECK(w->look(limits).states[0].used == 340'000'000);
+        CHECK(w->ask(request("next", limits, {1, 0, 30'000'000})).admitted());
+    }
+    SECTION("periods end") {
+        const auto limits = set_of({budget(5, limit_unit::requests, budget_period::day)});
+        for (int i = 0; i < 5; ++i)
+            REQUIRE(w->ask(request("a" + std::to_string(i), limits)).admitted());
+        const auto refused = w->ask(request("b", limits));
+        CHECK(refused.states[0] == limit_state{5, 5, 12h});
+        CHECK(refused.retry_in == 12h);
+        w->advance(12h - 1ms);
+        CHECK_FALSE(w->ask(request("c", limits)).admitted());
+        w->advance(1ms);
+        CHECK(w->ask(request("d", limits)).states[0] == limit_state{1, 5, 24h});
+        // What belongs to yesterday changes nothing today.
+        a.settle({"ak", "a0"}, {0, 0, 0});
+        CHECK(w->look(limits).states[0].used == 1);
+    }
+    SECTION("large money keeps its last digit") {
+        constexpr std::int64_t large = 9'007'199'254'740'993;  // 2^53 + 1
+        const auto limits =
+            set_of({budget(large + 2), window(large, limit_kind::sliding, limit_unit::cost)});
+        a.preload("ak", limits->items()[0], large);
+        CHECK(w->look(limits).states[0].used == large);
+        CHECK(w->ask(request("a", limits, {1, 0, 1})).states[0].used == large + 1);
+        CHECK(w->ask(request("b", limits, {1, 0, 1})).admitted());
+        const auto refused = w->ask(request("c", limits, {1, 0, 1}));
+        CHECK(refused.states[0].used == large + 2);
+        CHECK_FALSE(refused.admitted());
+        a.settle({"ak", "b"}, {1, 0, 0});
+        CHECK(w->look(limits).states[0].used == large + 1);
+        // Counted already.
+        a.preload("ak", limits->items()[0], 5);
+        CHECK(w->look(limits).states[0].used == large + 1);
+    }
+    SECTION("concurrency") {
+        const auto limits = set_of({window(10, limit_kind::concurrency)});
+        CHECK(passing(a, 200, limits, {}) == 10);
+        CHECK(w->look(limits).leases == 10);
+        const auto refused = w->ask(request("late", limits));
+        CHECK(refused.is == outcome::refused);
+        CHECK(refused.states[0] == limit_state{10, 10, 0s});
+        for (int i = 0; i < 200; ++i)
+            a.release({"ak", "p" + std::to_string(i)});
+        CHECK(w->look(limits).leases == 0);
+        CHECK(w->ask(request("late", limits)).admitted());
+    }
+    SECTION("a lease lives as long as it is renewed") {
+        const auto limits = set_of({window(2, limit_kind::concurrency)});
+        REQUIRE(w->ask(request("a", limits)).admitted());
+        REQUIRE(w->ask(request("b", limits)).admitted());
+        w->advance(10s);
+        a.renew({{"ak", "a"}, {"other", "x"}, {"ak", "unknown"}}, 15s);
+        w->advance(5s);
+        CHECK(w->look(limits).leases == 1);
+        CHECK(w->ask(request("c", limits)).admitted());
+        CHECK_FALSE(w->ask(request("d", limits)).admitted());
+        // Its holder was only slow: what runs is counted, even over the cap.
+        a.renew({{"ak", "b"}}, 15s);
+        CHECK(w->look(limits).leases == 3);
+        // Given back is given back.
+        a.release({"ak", "b"});
+        a.renew({{"ak", "b"}}, 15s);
+        CHECK(w->look(limits).leases == 2);
+    }
+    SECTION("what expired stays counted, and a late settlement corrects it") {
+        const auto limits = set_of({budget(1'000), window(5, limit_kind::concurrency)});
+        REQUIRE(w->ask(request("a", limits, {1, 0, 400})).admitted());
+        w->advance(20s);
+        a.sweep();
+        auto seen = w->look(limits);
+        CHECK(seen.leases == 0);
+        CHECK(seen.states[0].used == 400);
+        a.settle({"ak", "a"}, {1, 0, 150});
+        CHECK(w->look(limits).states[0].used == 150);
+        CHECK(w->look(limits).leases == 0);
+    }
+    SECTION("everything counts once") {
+        const auto limits =
+            set_of({window(100), budget(1'000), window(5, limit_kind::concurrency)});
+        const auto r = request("a", limits, {1, 0, 400});
+        for (int i = 0; i < 3; ++i)
+            CHECK(w->ask(r).states[0].used == 400);
+        CHECK(w->look(limits).leases == 1);
+        a.release({"ak", "a"});
+        a.release({"ak", "a"});
+        CHECK(w->look(limits).leases == 0);
+        for (int i = 0; i < 3; ++i)
+            a.settle({"ak", "a"}, {1, 0, 100 + i});
+        CHECK(w->ask(r).admitted());
+        const auto seen = w->look(limits);
+        CHECK(seen.states[0].used == 100);
+        CHECK(seen.states[1].used == 1);
+        CHECK(seen.leases == 0);
+        a.settle({"ak", "never"}, {1, 0, 100});
+        CHECK(w->look(limits).states[0].used == 100);
+    }
+    SECTION("a request that shall not have counted") {
+        const auto limits = set_of({window(1)});
+        REQUIRE(w->ask(request("a", limits)).admitted());
+        a.settle({"ak", "a"}, {0, 0, 0});
+        CHECK(w->ask(request("b", limits)).admitted());
+    }
+    SECTION("the refusal names the limit that waiting helps least") {
+        const auto limits = set_of(
+            {window(1, limit_kind::concurrency), window(1), budget(1, limit_unit::requests)});
+        REQUIRE(w->ask(request("a", limits)).admitted());
+        const auto refused = w->ask(request("b", limits));
+        CHECK(limits->items()[refused.refused_by].kind == limit_kind::budget);
+        CHECK(refused.retry_in == 0s);
+    }
+    SECTION("requests without a bound run one at a time near the cap") {
+        const auto limits = set_of({budget(1'000)});
+        auto r = request("a", limits, {1, 0, 20});
+        r.bounded = false;
+        REQUIRE(w->ask(r).admitted());
+        r.ledger_id = "b";  // 980 left, more than 10 of them
+        REQUIRE(w->ask(r).admitted());
+        a.settle({"ak", "a"}, {1, 0, 800});
+        r.ledger_id = "c";
+        const auto waits = w->ask(r);
+        CHECK(waits.is == outcome::waits);
+        CHECK(waits.refused_by == 0);
+        // Those with a bound go on.
+        CHECK(w->ask(request("d", limits, {1, 0, 20})).admitted());
+        a.settle({"ak", "b"}, {1, 0, 20});
+        CHECK(w->ask(r).admitted());
+    }
+    SECTION("access keys are apart, and can be forgotten") {
+        const auto limits = set_of({window(1)});
+        REQUIRE(w->ask(request("a", limits)).admitted());
+        auto other = request("a", limits);
+        other.access_key_id = "ak2";
+        CHECK(w->ask(other).admitted());
+        const auto both = test::look(a, {{"ak", limits}, {"ak2", limits}, {"ak3", limits}});
+        REQUIRE(both.size() == 3);
+        CHECK(both[0].states[0].used == 1);
+        CHECK(both[1].states[0].used == 1);
+        CHECK(both[2].states[0].used == 0);
+        a.forget("ak");
+        CHECK(w->look(limits).states[0].used == 0);
+        CHECK(w->look(limits, "ak2").states[0].used == 1);
+    }
+    SECTION("a cap that is edited goes on counting") {
+        REQUIRE(w->ask(request("a", set_of({window(1)}))).admitted());
+        CHECK_FALSE(w->ask(request("b", set_of({window(1)}))).admitted());
+        CHECK(w->ask(request("b", set_of({window(2)}))).states[0].used == 2);
+    }
+    SECTION("windows begin anew when the clock was set back") {
+        const auto limits = set_of({window(1), budget(100)});
+        w->advance(24h);
+        REQUIRE(w->ask(request("a", limits, {1, 0, 5})).admitted());
+        w->advance(-1s);
+        CHECK_FALSE(w->ask(request("b", limits, {1, 0, 5})).admitted());
+        w->advance(-23h);
+        CHECK(w->ask(request("c", limits, {1, 0, 5})).states[0].used == 10);
+    }
+}
+
+TEST_CASE("admission in Redis is what the model says", "[store][admission][redis]") {
+    test::redis_server server;
+    const system_clock_source clock;
+    const auto s = *open_redis(server.options(), clock);
+    REQUIRE(test::redis_server::wait_for(*s));
+    std::atomic<std::int64_t> now{noon_ms};
+    admission_options options;
+    options.fixed_time_ms = &now;
+    options.call_timeout = 5s;
+    const auto a = *open_redis_admission(server.options(), options, clock);
+    constexpr int steps = 20'000;
+    const auto set_time = [&](std::int64_t ms) {
+        catch_up(*a);
+        now = ms;
+    };
+    test::compare_with_model(*a, options, set_time, steps, 11);
+    CHECK(a->health().local == 0);
+    std::cout << "figure: admission in Redis against the model: " << steps << " steps\n";
+}
+
+TEST_CASE("two replicas share limits, whatever their clocks say", "[store][admission][redis]") {
+    test::redis_server server;
+    const system_clock_source real;
+    manual_clock wrong;  // some other year
+    const auto s = *open_redis(server.options(), real);
+    REQUIRE(test::redis_server::wait_for(*s));
+    const auto one = *open_redis_admission(server.options(), {}, real);
+    const auto two = *open_redis_admission(server.options(), {}, wrong);
+    const auto limits =
+        set_of({window(10), budget(15, limit_unit::requests, budget_period::month)});
+    int passed = 0;
+    std::vector<limit_state> last;
+    for (int i = 0; i < 40; ++i) {
+        const auto got =
+            test::ask(i % 2 == 0 ? *one : *two, request("x" + std::to_string(i), limits));
+        passed += got.admitted() ? 1 : 0;
+        if (got.admitted()) last = got.states;
+    }
+    CHECK(passed == 10);
+    CHECK(last[0].used == 10);
+    CHECK(last[1].used == 10);
+    const auto at_one = test::look(*one, {{"ak", limits}}).front().states;
+    const auto at_two = test::look(*two, {{"ak", limits}}).front().states;
+    CHECK(at_one[1].used == at_two[1].used);
+    CHECK(std::chrono::abs(at_one[1].reset_in - at_two[1].reset_in) < 10s);
+}
+
+TEST_CASE("while Redis is away a replica uses its share", "[store][admission][redis]") {
+    test::redis_server server;
+    const system_clock_source clock;
+    const auto s = *open_redis(server.options(), clock);
+    REQUIRE(test::redis_server::wait_for(*s));
+    admission_options options;
+    options.call_timeout = 1s;
+    options.replica_id = "a";
+    const auto other = *open_redis_admission(server.options(), options, clock);
+    options.replica_id = "b";
+    const auto a = *open_redis_admission(server.options(), options, clock);
+    CHECK(a->health().replicas == 2);
+    const auto limits = set_of({window(21), window(500, limit_kind::concurrency)});
+    const auto unseen = set_of({budget(9, limit_unit::requests)});
+    for (int i = 0; i < 6; ++i)
+        REQUIRE(test::ask(*a, request("before" + std::to_string(i), limits)).admitted());
+    a->settle({"ak", "before0"}, {0, 0, 0});
+    REQUIRE(test::look(*a, {{"ak", limits}})[0].states[0].used == 5);
+
+    server.signal(SIGSTOP);
+    // Half of the 16 that were left; the first waits for the deadline, the others do not.
+    int passed = 0;
+    for (int i = 0; i < 30; ++i) {
+        const auto got = test::ask(*a, request("away" + std::to_string(i), limits));
+        REQUIRE(got.local);
+        passed += got.admitted() ? 1 : 0;
+    }
+    CHECK(passed == 8);
+    CHECK_FALSE(a->health().up);
+    // Half of 9 for one never seen; the odd one is the first replica's.
+    passed = 0;
+    for (int i = 0; i < 9; ++i) {
+        auto r = request("u" + std::to_string(i), unseen);
+        r.access_key_id = "unseen";
+        passed += test::ask(*a, r).admitted() ? 1 : 0;
+    }
+    CHECK(passed == 4);
+    a->settle({"ak", "away0"}, {1, 0, 0});
+    a->settle({"ak", "before1"}, {0, 0, 0});
+    a->release({"ak", "before2"});
+
+    server.signal(SIGCONT);
+    const auto until = std::chrono::steady_clock::now() + 20s;
+    while (!a->health().up && std::chrono::steady_clock::now() < until)
+        std::this_thread::sleep_for(10ms);
+    // Redis was told what was let through, and what was settled meanwhile: once.
+    const auto seen = test::look(*a, {{"ak", limits}, {"unseen", unseen}});
+    CHECK(seen[0].states[0].used == 5 + 8 - 1);
+    CHECK(seen[0].leases == 6 + 8 - 4);
+    CHECK(seen[1].states[0].used == 4);
+    while (a->health().waiting != 0 && std::chrono::steady_clock::now() < until)
+        std::this_thread::sleep_for(10ms);
+    CHECK(a->health().waiting == 0);
+    CHECK(a->health().dropped == 0);
+}
+
+TEST_CASE("while Redis is away everything can be refused", "[store][admission][redis]") {
+    test::redis_server server;
+    const system_clock_source clock;
+    auto redis = server.options();
+    redis.url = secret("unix:///nowhere/redis.sock");
+    admission_options options;
+    options.refuse_when_away = true;
+    const auto a = *open_redis_admission(redis, options, clock);
+    const auto got = test::ask(*a, request("a", set_of({window(1)})));
+    CHECK(got.is == outcome::unavailable);
+    CHECK_FALSE(a->health().up);
+    redis.url = secret("nonsense");
+    CHECK(open_redis_admission(redis, options, clock).error().code == errc::invalid_argument);
+}
+
+TEST_CASE("Redis forgets what has passed", "[store][admission][redis]") {
+    test::redis_server server;
+    const system_clock_source clock;
+    const auto s = *open_redis(server.options(), clock);
+    REQUIRE(test::redis_server::wait_for(*s));
+    std::atomic<std::int64_t> now{noon_ms};
+    admission_options options;
+    options.fixed_time_ms = &now;
+    const auto a = *open_redis_admission(server.options(), options, clock);
+    const auto limits = set_of({window(1'000), window(1'000, limit_kind::fixed)});
+    for (int i = 0; i < 300; ++i)
+        REQUIRE(test::ask(*a, request("x" + std::to_string(i), limits)).admitted());
+    for (int i = 0; i < 150; ++i)
+        a->settle({"ak", "x" + std::to_string(i)}, {});
+    for (int i = 0; i < 5; ++i) {
+        catch_up(*a);
+        now += 3'600'000;
+        a->sweep();
+    }
+    static_cast<void>(test::look(*a, {{"ak", limits}}));
+    redis::target to;
+    to.socket = server.socket();
+    redis::connection c;
+    const auto until = std::chrono::steady_clock::now() + 5s;
+    REQUIRE(c.open(to, until).has_value());
+    redis::pipeline ask;
+    ask.add({"KEYS", "kw:{*}:use*"});
+    ask.add({"KEYS", "kw:{*}:due*"});
+    const auto left = c.exchange(ask, until);
+    REQUIRE(left.has_value());
+    CHECK((*left)[0].items.empty());
+    CHECK((*left)[1].items.empty());
+}
+
+TEST_CASE("Redis time of an admission", "[store][admission][redis]") {
+    test::redis_server server;
+    const system_clock_source clock;
+    const auto s = *open_redis(server.options(), clock);
+    REQUIRE(test::redis_server::wait_for(*s));
+    admission_options options;
+    options.call_timeout = 30s;
+    const auto a = *open_redis_admission(server.options(), options, clock);
+    auto tokens = window(1'000'000'000, limit_kind::sliding, limit_unit::tokens);
+    const auto limits = set_of({window(1'000'000), tokens, budget(one_dollar * 1'000),
+                                window(100'000, limit_kind::concurrency)});
+    constexpr int count = 5'000;
+    const auto before = server.microseconds_in_scripts();
+    CHECK(passing(*a, count, limits, {1, 100, 1'000}) == count);
+    const auto admitted = server.microseconds_in_scripts();
+    for (int i = 0; i < count; ++i)
+        a->settle({"ak", "p" + std::to_string(i)}, {1, 50, 500});
+    CHECK(test::look(*a, {{"ak", limits}})[0].states[2].used == 50 * count);
+    const auto settled = server.microseconds_in_scripts();
+    std::cout << "figure: Redis time of an admission with four limits: "
+              << (admitted - before) / count << " us\n"
+              << "figure: Redis time of its settlement: " << (settled - admitted) / count
+              << " us\n";
+}
