@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "admin/handlers.hpp"
+#include "admin/limit_view.hpp"
 #include "auth/authenticator.hpp"
 #include "auth/key_text.hpp"
 #include "core/json_writer.hpp"
@@ -14,7 +15,19 @@ namespace json = boost::json;
 
 const error no_such_key(errc::store_not_found);
 
-void write_key(json_writer& w, const auth::access_key& k, wall_time now, const secret* text) {
+// What the limits of these keys have used; empty where that is not known.
+std::vector<store::usage_answer> usage_of(const call& c,
+                                          const std::vector<const auth::access_key*>& keys) {
+    if (c.services.admission == nullptr || keys.empty()) return {};
+    std::vector<store::usage_question> questions;
+    questions.reserve(keys.size());
+    for (const auto* key : keys)
+        questions.push_back({key->id, key->limits.set});
+    return peek_now(*c.services.admission, questions);
+}
+
+void write_key(json_writer& w, const auth::access_key& k, wall_time now, const secret* text,
+               const store::usage_answer* usage = nullptr) {
     w.begin_object().field("id", k.id);
     // The one place where a secret leaves: who made the key must learn it.
     if (text != nullptr) w.field("key", text->reveal());
@@ -36,6 +49,11 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     w.key("multiplier").raw(format_factor(k.multiplier_ppm));
     w.key("limits");
     auth::write_limits(w, k.limits);
+    if (usage != nullptr) {
+        w.key("limit_usage");
+        write_limit_usage(w, k.limits, *usage);
+        w.field("running", usage->leases);
+    }
     w.field("revision", k.revision).end_object();
 }
 
@@ -43,7 +61,7 @@ void check_texts(body_fields& in, const json::object& fields) {
     for (const auto& item : fields) {
         const std::string_view name(item.key().data(), item.key().size());
         const auto& v = item.value();
-        if (name == "limits") continue;  // read by its own rules
+        if (name == "limits") continue;      // read by its own rules
         constexpr std::size_t most = 1'000;  // of a text and of a list
         const auto fits = [](const json::value& t) {
             return t.is_string() && t.get_string().size() <= most;
@@ -141,8 +159,14 @@ result<reply> list_access_keys(call& c) {
     std::string data;
     json_writer w(data);
     w.begin_object().key("access_keys").begin_array();
-    for (auto i = at.first(); i < std::min(found.size(), at.first() + at.limit); ++i)
-        write_key(w, *found[i], c.services.clock.wall(), nullptr);
+    const auto first = std::min(found.size(), at.first());
+    const std::vector<const auth::access_key*> shown(
+        found.begin() + static_cast<std::ptrdiff_t>(first),
+        found.begin() + static_cast<std::ptrdiff_t>(std::min(found.size(), first + at.limit)));
+    const auto usage = usage_of(c, shown);
+    for (std::size_t i = 0; i < shown.size(); ++i)
+        write_key(w, *shown[i], c.services.clock.wall(), nullptr,
+                  i < usage.size() ? &usage[i] : nullptr);
     w.end_array();
     write_pagination(w, at, found.size());
     w.end_object();
@@ -154,7 +178,8 @@ result<reply> show_access_key(call& c) {
     if (key == nullptr) return no_such_key;
     std::string data;
     json_writer w(data);
-    write_key(w, *key, c.services.clock.wall(), nullptr);
+    const auto usage = usage_of(c, {key});
+    write_key(w, *key, c.services.clock.wall(), nullptr, usage.empty() ? nullptr : usage.data());
     return answer(data, key->revision);
 }
 

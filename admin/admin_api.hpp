@@ -30,6 +30,7 @@ class health;
 struct group;
 }  // namespace pool
 namespace store {
+class admission;
 class store;
 struct shipper_stats;
 }  // namespace store
@@ -59,7 +60,8 @@ struct admin_services {
     // Groups that are in force but are not records: shown, and only changed where they are
     // declared. A record of the same id counts for less.
     std::function<std::vector<std::shared_ptr<const pool::group>>()> declared_groups;
-    std::size_t workers = 0;  // for /admin/health
+    std::size_t workers = 0;                // for /admin/health
+    store::admission* admission = nullptr;  // null: what limits have used is not shown
 };
 
 // For documentation and tests.

@@ -1,7 +1,7 @@
-// The one question that holders of access keys may ask so far, answered in the shape of the API
-// that their clients speak.
+// Answers in the shape of the API that the holders' clients speak.
 #include "admin/holder_api.hpp"
 
+#include "admin/limit_view.hpp"
 #include "admin/values.hpp"
 #include "core/error.hpp"
 #include "store/store.hpp"
@@ -36,19 +36,31 @@ std::string_view name_of(store::usage_outcome outcome) noexcept {
     return "none";
 }
 
-}  // namespace
+net::control_response show_self(const holder_services& with) {
+    if (with.key == nullptr)
+        return refuse_holder(404, "not_found",
+                             "Requests need no access key here, so none is shown.");
+    const auth::access_key& key = *with.key;
+    const auto usage = peek_now(with.admission, {{key.id, key.limits.set}});
+    net::control_response r;
+    json_writer w(r.body);
+    w.begin_object().field("id", key.id).field("object", "keywheel.access_key");
+    w.field("name", key.name).field("masked", key.masked);
+    write_time(w, "expires_at", key.expires_at);
+    write_texts(w, "models_allow", key.models_allow);
+    write_texts(w, "models_deny", key.models_deny);
+    write_texts(w, "endpoints", key.endpoints);
+    w.key("limits");
+    write_limit_usage(w, key.limits, usage.empty() ? store::usage_answer{} : usage.front());
+    w.end_object();
+    return r;
+}
 
-net::control_response answer_holder(const net::control_request& request, store::store& from) {
-    if (!request.path.starts_with(requests_path))
-        return refuse_holder(404, "not_found", "There is no such page under /v1/keywheel.");
-    if (request.method != "GET")
-        return refuse_holder(405, "method_not_allowed", "Only GET is allowed here.");
-    const std::string id = request.path.substr(requests_path.size());
-    const auto record = from.find_record(id);
+net::control_response show_request(const holder_services& with, const std::string& id) {
+    const auto record = with.store.find_record(id);
     if (!record && record.error().code == errc::store_unavailable)
         return refuse_holder(503, "store_unavailable", "The store is out of reach; try again.");
-    const bool own =
-        record && (request.access_key_id.empty() || record->access_key_id == request.access_key_id);
+    const bool own = record && (with.key == nullptr || record->access_key_id == with.key->id);
     if (!own)
         return refuse_holder(404, "not_found",
                              "No request of this access key has that id (x-keywheel-request-id); a "
@@ -64,6 +76,21 @@ net::control_response answer_holder(const net::control_request& request, store::
     write_money(w, "cost", record->rated_cost);
     w.end_object();
     return r;
+}
+
+}  // namespace
+
+net::control_response answer_holder(const net::control_request& request,
+                                    const holder_services& with) {
+    const bool self = request.path == "/v1/keywheel/me";
+    if (!self && !request.path.starts_with(requests_path))
+        return refuse_holder(404, "not_found", "There is no such page under /v1/keywheel.");
+    if (request.method != "GET")
+        return refuse_holder(405, "method_not_allowed", "Only GET is allowed here.");
+    // Deleted since the worker looked.
+    if (with.key == nullptr && !request.access_key_id.empty())
+        return refuse_holder(401, "invalid_api_key", "This access key is not known any more.");
+    return self ? show_self(with) : show_request(with, request.path.substr(requests_path.size()));
 }
 
 }  // namespace kw::admin

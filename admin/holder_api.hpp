@@ -1,19 +1,27 @@
-// What the holder of an access key may ask about it under /v1/keywheel: a request's books.
+// What the holder of an access key may ask about it under /v1/keywheel, with that key alone.
 #pragma once
 
+#include "auth/access_key.hpp"
 #include "net/control_port.hpp"
 
 namespace kw::store {
+class admission;
 class store;
-}
+}  // namespace kw::store
 
 namespace kw::admin {
 
-// GET /v1/keywheel/requests/{id}: tokens and cost of one of this access key's requests (of any, on
-// an open proxy). 404 for all others, and for one whose record has not reached the store yet, a
-// quarter of a second after its end. The caller's access key was checked by the worker and stands
-// in the request. Control thread; blocks on the store.
+// All of it outlives the call.
+struct holder_services {
+    store::store& store;
+    store::admission& admission;
+    // Of who asks and has been checked; null with an empty id in the request: open to all.
+    const auth::access_key* key = nullptr;
+};
+
+// GET /v1/keywheel/me (the key, what is left of its limits) and /v1/keywheel/requests/{id} (what
+// one request was and cost). Control thread; blocks for as long as the store's calls do.
 [[nodiscard]] net::control_response answer_holder(const net::control_request& request,
-                                                  store::store& from);
+                                                  const holder_services& with);
 
 }  // namespace kw::admin

@@ -6,7 +6,6 @@
 #include <boost/json.hpp>
 #include <charconv>
 
-
 namespace kw::admin {
 namespace {
 

@@ -21,8 +21,12 @@ void runtime::impl::handle(net::control_request request,
                            std::function<void(net::control_response)> done) {
     control_.get().post([this, r = std::make_shared<net::control_request>(std::move(request)),
                          done = std::move(done)] {
-        const bool holder = r->path.starts_with("/v1/");
-        done(holder ? admin::answer_holder(*r, *store_) : admin_->handle(*r));
+        if (!r->path.starts_with("/v1/")) return done(admin_->handle(*r));
+        const auto& keys = catalog_->access_records();
+        const auto key = keys.find(r->access_key_id);
+        done(admin::answer_holder(*r, {.store = *store_,
+                                       .admission = *admission_,
+                                       .key = key == keys.end() ? nullptr : &key->second}));
     });
 }
 

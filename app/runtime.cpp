@@ -263,6 +263,9 @@ void runtime::impl::open_listeners() {
     const bool loopback = config::is_loopback(server.host);
     auto guard = auth::admin_guard::make(loaded_.values.auth.admin_key, loopback);
     if (!guard) give_up("auth.admin_key: " + guard.error().context);
+    admission_ = store::make_embedded_admission({}, clock_);
+    budgets_ = std::make_unique<jobs::budget_loader>(*store_, *admission_, clock_);
+    load_budgets();
     admin_ = std::make_unique<admin::admin_api>(
         admin::admin_services{.store = *store_,
                               .sealer = *sealer_,
@@ -277,11 +280,9 @@ void runtime::impl::open_listeners() {
                               .shipper = [this] { return shipper_->stats(); },
                               .journal_healthy = [this] { return journal_->healthy(); },
                               .declared_groups = {},
-                              .workers = worker_count_of(loaded_.values)},
+                              .workers = worker_count_of(loaded_.values),
+                              .admission = admission_.get()},
         std::move(*guard));
-    admission_ = store::make_embedded_admission({}, clock_);
-    budgets_ = std::make_unique<jobs::budget_loader>(*store_, *admission_, clock_);
-    load_budgets();
     services_ = std::unique_ptr<proxy::services>(new proxy::services{.clock = clock_,
                                                                      .admission = admission_.get(),
                                                                      .resolver = resolver_,

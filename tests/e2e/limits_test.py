@@ -122,6 +122,30 @@ class Limits(harness.EndToEnd):
             connection.close()
             harness.wait_until("the slot", lambda: self.one(data["key"]).status == 200)
 
+    def test_holders_and_operators_see_what_is_left(self):
+        limits = [{"unit": "tokens", "per": "day", "cap": 1000}, {"unit": "cost", "per": "total", "cap": "2.5"},
+                  {"unit": "requests", "per": "1m", "cap": 5}, {"unit": "concurrent", "cap": 2}]
+        data = self.key(*limits)
+        self.assertEqual(self.one(data["key"], model="mock-priced", max_tokens=8).status, 200)
+
+        def mine():
+            return self.proxy.get("/v1/keywheel/me", headers={"authorization": f"Bearer {data['key']}"}).json()
+        harness.wait_until("the settlement", lambda: mine()["limits"][3]["used"] == 0)
+        seen = mine()
+        self.assertEqual(seen["id"], data["id"])
+        used = {(entry["unit"], entry.get("per")): (entry["used"], entry["remaining"]) for entry in seen["limits"]}
+        self.assertEqual(used[("requests", "1m")], (1, 4))
+        self.assertEqual(used[("concurrent", None)], (0, 2))
+        tokens, left = used[("tokens", "day")]
+        self.assertEqual(tokens + left, 1000)
+        self.assertGreater(tokens, 8)
+        spent = float(used[("cost", "total")][0])
+        self.assertAlmostEqual(spent, ((tokens - 8) * 1000 + 8 * 10000) / 1e6, places=9)
+        shown = self.proxy.admin("GET", f"/admin/access-keys/{data['id']}").json()["data"]
+        self.assertEqual(shown["limits"], limits)
+        self.assertEqual(shown["limit_usage"], seen["limits"])
+        self.assertNotIn(data["key"], json.dumps(seen) + json.dumps(shown))
+
     def test_budgets_outlive_the_process(self):
         data = self.key({"unit": "tokens", "per": "month", "cap": 100})
         self.assertEqual(self.one(data["key"], max_tokens=100).status, 200)
