@@ -180,6 +180,7 @@ void runtime::impl::open_store() {
             store::open_embedded(
                 {.data_dir = s.data_dir, .keep = retention_of(loaded_.values.usage)}, clock_),
             "the embedded store in " + s.data_dir);
+        admission_ = store::make_embedded_admission({}, clock_);
     } else {
         store::redis_options r;
         r.url = s.redis_url;
@@ -188,6 +189,8 @@ void runtime::impl::open_store() {
         r.call_timeout = s.redis_timeout;
         r.keep = retention_of(loaded_.values.usage);
         store_ = value_or_give_up(store::open_redis(r, clock_), "store.redis_url");
+        admission_ =
+            value_or_give_up(store::open_redis_admission(r, {}, clock_), "store.redis_url");
         if (auto found = store_->preflight(); found && !found->empty()) {
             for (const std::string& text : *found)
                 log::event(log::level::warn, "redis.preflight", {{"text", text}});
@@ -263,7 +266,6 @@ void runtime::impl::open_listeners() {
     const bool loopback = config::is_loopback(server.host);
     auto guard = auth::admin_guard::make(loaded_.values.auth.admin_key, loopback);
     if (!guard) give_up("auth.admin_key: " + guard.error().context);
-    admission_ = store::make_embedded_admission({}, clock_);
     budgets_ = std::make_unique<jobs::budget_loader>(*store_, *admission_, clock_);
     load_budgets();
     admin_ = std::make_unique<admin::admin_api>(
@@ -412,6 +414,8 @@ void runtime::stop(const std::function<bool()>& hurry) {
                    {{"records", m.shipper_->stats().backlog_records},
                     {"hint", "the next start ships them"}});
     m.shipper_->stop();
+    // Sends what it still has. Its answers go to the loops, so it ends before them.
+    m.admission_.reset();
     log::event(log::level::info, "server.stopped");
 }
 

@@ -1,16 +1,20 @@
-"""Limits of access keys under parallel load, in one process of several workers: windows let exactly their
+"""Limits of access keys under parallel load, in one process of several workers and in three processes
+that share one Redis: windows let exactly their
 cap through, concurrency is never passed, budgets by at most one request, what is cut gives its slot back."""
 import concurrent.futures
 import contextlib
 import json
+import os
+import time
 
 import harness
 
+SCALE = int(os.environ.get("KW_LIMITS_SCALE", "1"))  # of the numbers of requests
 CONFIG = """
 prices:
   - {{model: mock-priced, input: 1000, output: 10000}}
 server:
-  workers: 4
+  workers: {workers}
 groups:
   - id: g
     base_url: {url}/v1
@@ -27,18 +31,25 @@ def chat(connection, key, **body):
     return harness.Answer(got.status, got.headers, got.read())
 
 
-class Limits(harness.EndToEnd):
-    replicas = 1
+class OneProcess(harness.EndToEnd):
+    """The embedded store, four workers."""
+
+    replicas, per_process = 1, 4
 
     def setUp(self):
         super().setUp()
         self.upstream = self.mock(tls=False)
+        self.shared = self.share()
         self.proxies = [self.start(n) for n in range(self.replicas)]
         self.proxy = self.proxies[0]
 
+    def share(self):
+        return {}
+
     def start(self, number):
-        return self.keywheel(name=f"keywheel-{number}", config=CONFIG.format(url=self.upstream.url),
-                             env={"WORKERS": None})
+        return self.keywheel(name=f"keywheel-{number}",
+                             config=CONFIG.format(url=self.upstream.url, workers=self.per_process),
+                             env={"WORKERS": None, **self.shared})
 
     def key(self, *limits, **more):
         answer = self.proxy.admin("POST", "/admin/access-keys", {"name": "limited", "limits": list(limits), **more})
@@ -63,24 +74,25 @@ class Limits(harness.EndToEnd):
 
     def test_a_window_lets_exactly_its_cap_through(self):
         for window in ("sliding", "fixed"):
-            limit = {"unit": "requests", "per": "1h", "cap": 200}
+            limit = {"unit": "requests", "per": "1h", "cap": 200 * SCALE}
             if window == "fixed":
                 limit["window"] = window
-            answers = self.many(1000, 32, self.key(limit)["key"])
+            answers = self.many(1000 * SCALE, 64, self.key(limit)["key"])
             by_status = {s: sum(a.status == s for a in answers) for s in {a.status for a in answers}}
-            self.assertEqual(by_status, {200: 200, 429: 800}, window)
+            self.assertEqual(by_status, {200: 200 * SCALE, 429: 800 * SCALE}, window)
             refused = next(a for a in answers if a.status == 429)
             self.assertEqual(refused.json()["error"]["code"], "rate_limit_exceeded")
-            self.assertIn("200 of 200", refused.json()["error"]["message"])
+            self.assertIn(f"{200 * SCALE} of {200 * SCALE}", refused.json()["error"]["message"])
             self.assertGreater(int(refused.headers["retry-after"]), 0)
             for answer in answers:
-                self.assertEqual(answer.headers["x-ratelimit-limit-requests"], "200")
+                self.assertEqual(answer.headers["x-ratelimit-limit-requests"], str(200 * SCALE))
             self.assertEqual(refused.headers["x-ratelimit-remaining-requests"], "0")
-        print(f"figure: window of 200 requests: 200 of 1000 let through ({self.replicas} processes)")
+        print(f"figure: window of {200 * SCALE} requests: {200 * SCALE} of {1000 * SCALE} let through "
+              f"({self.replicas} processes)")
 
     def test_concurrency_is_never_passed(self):
         data = self.key({"unit": "concurrent", "cap": 10})
-        answers = self.many(3000, 64, data["key"], model="mock-delay-5")
+        answers = self.many(3000 * SCALE, 64, data["key"], model="mock-delay-5")
         served = sum(a.status == 200 for a in answers)
         for answer in answers:
             self.assertIn(answer.status, (200, 429))
@@ -89,7 +101,8 @@ class Limits(harness.EndToEnd):
         peak = self.upstream.books()["total"]["max_concurrent"]
         self.assertLessEqual(peak, 10)
         self.assertGreater(served, 10)
-        print(f"figure: concurrency of 10: at most {peak} at the upstream, {served} of 3000 served")
+        print(f"figure: concurrency of 10: at most {peak} at the upstream, {served} of {3000 * SCALE} served "
+              f"({self.replicas} processes)")
 
     def test_a_budget_is_passed_by_at_most_one_request(self):
         for stream in (False, True):
@@ -153,6 +166,40 @@ class Limits(harness.EndToEnd):
         refused = self.proxy.post("/v1/chat/completions", {"model": "gpt-4o-mini", "messages": []},
                                   headers={"authorization": f"Bearer {data['key']}"})
         self.assertEqual([refused.status, refused.json()["error"]["code"]], [402, "insufficient_quota"])
+
+
+class ThreeProcesses(OneProcess):
+    """One Redis, one worker each."""
+
+    replicas, per_process = 3, 1
+
+    def share(self):
+        self.store = self.redis()
+        return {"REDIS_URL": self.store.url, "ENCRYPTION_KEY": "e" * 43}
+
+    def test_a_killed_process_frees_its_slots_and_no_others(self):
+        data = self.key({"unit": "concurrent", "cap": 2})
+        body = {"model": "mock-pace-100-tokens-600", "stream": True, "messages": []}
+        headers = {"authorization": f"Bearer {data['key']}"}
+        kept, _ = self.proxies[0].open_stream("/v1/chat/completions", body, headers=headers, timeout=60)
+        lost, _ = self.proxies[1].open_stream("/v1/chat/completions", body, headers=headers, timeout=60)
+        self.assertEqual(self.proxies[2].post("/v1/chat/completions", body, headers=headers).status, 429)
+        self.proxies[1].kill()
+        lost.close()
+        begun = time.monotonic()
+        other, _ = harness.wait_until("the slot of the killed process", lambda: self.stream_or_none(body, headers), 40)
+        print(f"figure: slot of a killed process free after {time.monotonic() - begun:.0f} s")
+        # The other process' stream still holds its own.
+        self.assertEqual(self.proxies[2].post("/v1/chat/completions", body, headers=headers).status, 429)
+        kept.close()
+        other.close()
+
+    def stream_or_none(self, body, headers):
+        connection, response = self.proxies[2].open_stream("/v1/chat/completions", body, headers=headers, timeout=60)
+        if response.status == 200:
+            return connection, response
+        connection.close()
+        return None
 
 
 if __name__ == "__main__":
