@@ -120,8 +120,8 @@ class redis_admission final : public admission {
     void renew(const std::vector<lease_ref>& which, std::chrono::milliseconds ttl) override {
         if (away()) return share_.renew(which, ttl);
         auto sorted = which;
-        std::sort(sorted.begin(), sorted.end(),
-                  [](const auto& a, const auto& b) { return a.access_key_id < b.access_key_id; });
+        std::sort(sorted.begin(), sorted.end());
+        sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
         step s;
         s.is = step_kind::renew;
         s.ttl = ttl;

@@ -307,7 +307,7 @@ call('ZADD', due, now + tonumber(ARGV[5]), ARGV[2])
 return 1
 )";
 
-// ARGV: time, lease, keep_expired, ids.
+// ARGV: time, lease, keep_expired, ids without repetitions.
 inline constexpr const char* admission_renew = R"(
 local use, due = KEYS[1], KEYS[2]
 local now = clock(ARGV[1])

@@ -355,7 +355,9 @@ inline void compare_with_model(admission& tested, const admission_options& optio
             if (random.below(4) != 0) continue;
             const auto got = look(tested, {{key, limits}});
             const auto wanted = model.peek(now, *limits);
-            if (got.size() != 1 || got[0].leases != wanted.leases) FAIL("leases");
+            if (got.size() != 1 || got[0].leases != wanted.leases)
+                FAIL("step " << done << ": " << got.at(0).leases << " leases for "
+                             << wanted.leases);
             same_states(got[0].states, wanted.states, *limits);
         }
         tested.forget(key);
