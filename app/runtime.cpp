@@ -92,11 +92,11 @@ pool::health_settings health_of(const config::pool_settings& s) {
     pool::health_settings h;
     h.threshold = s.error_threshold;
     h.window = s.error_window;
-    h.longest_upstream_cooldown =
-        std::min<pool::nanoseconds>(s.error_cooldown_max, h.longest_upstream_cooldown);
+    h.longest_upstream_cooldown = s.error_cooldown_max;
+    h.longest_overload_cooldown = s.overload_cooldown_max;
     h.longest_rate_limit_cooldown = s.rate_limit_cooldown_max;
-    h.first_probe = std::min<pool::nanoseconds>(s.quarantine_retest, h.first_probe);
-    h.first_retest = std::min<pool::nanoseconds>(s.ban_retest, h.first_retest);
+    h.first_probe = s.quarantine_retest;
+    h.first_retest = s.ban_retest;
     h.probe_timeout = s.probe_timeout * 2;
     return h;
 }

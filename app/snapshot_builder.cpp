@@ -105,6 +105,7 @@ result<std::shared_ptr<const proxy::upstream_target>> snapshot_builder::make_tar
     const auto& t = group.timeouts;
     target->connect.connect_timeout =
         std::chrono::ceil<std::chrono::milliseconds>(t.connect.value_or(upstream.connect_timeout));
+    target->connect.dns_timeout = upstream.dns_timeout;
     target->connect.tls_timeout =
         std::chrono::ceil<std::chrono::milliseconds>(t.tls.value_or(upstream.tls_timeout));
     target->limits.first_byte = t.first_byte.value_or(upstream.first_byte_timeout);

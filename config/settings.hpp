@@ -124,11 +124,11 @@ struct pool_settings {
     milliseconds rate_limit_cooldown = 60s;
     milliseconds rate_limit_cooldown_max = 1h;
     milliseconds error_cooldown = 15s;
-    milliseconds error_cooldown_max = 5min;
+    milliseconds error_cooldown_max = 25s;
     milliseconds overload_cooldown = 5s;
     milliseconds overload_cooldown_max = 60s;
-    milliseconds quarantine_retest = 5min;
-    milliseconds ban_retest = 1h;
+    milliseconds quarantine_retest = 30s;
+    milliseconds ban_retest = 15min;
     milliseconds probe_timeout = 10s;
     milliseconds freshness = 60s;
     friend bool operator==(const pool_settings&, const pool_settings&) = default;

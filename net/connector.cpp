@@ -107,7 +107,7 @@ task<result<std::unique_ptr<stream>>> connect(loop& on, waiter& w, dns_cache& dn
     const std::string& host = opts.proxy ? opts.proxy->host : opts.to.host;
     const std::uint16_t port = opts.proxy ? opts.proxy->port : opts.to.port;
 
-    auto found = co_await dns.resolve(host, connect_by);
+    auto found = co_await dns.resolve(host, std::min(connect_by, on.now() + opts.dns_timeout));
     if (!found) co_return found.error();
     const auto& addresses = **found;
 

@@ -41,6 +41,7 @@ struct egress_proxy {
 struct connect_options {
     endpoint to;
     std::optional<egress_proxy> proxy;
+    std::chrono::milliseconds dns_timeout{10'000};      // the name alone
     std::chrono::milliseconds connect_timeout{10'000};  // name, TCP over all addresses, proxy
     std::chrono::milliseconds tls_timeout{10'000};
     mono_time deadline = no_deadline;  // over all of it

@@ -222,9 +222,10 @@ struct health::impl {
         std::int64_t length = v.duration.count();
         if (!v.exact_duration) {
             if (resting) return;
-            length = grown(
-                v.duration, s.level.load(relaxed),
-                v.rate_limited ? set.longest_rate_limit_cooldown : set.longest_upstream_cooldown);
+            length = grown(v.duration, s.level.load(relaxed),
+                           v.rate_limited      ? set.longest_rate_limit_cooldown
+                           : v.after_threshold ? set.longest_upstream_cooldown
+                                               : set.longest_overload_cooldown);
         }
         if (resting && now + length <= until) return;
         if (!resting) s.level.store(std::min(s.level.load(relaxed) + 1, 16U), relaxed);

@@ -20,6 +20,7 @@ struct health_settings {
     std::uint32_t threshold = 3;  // consecutive failures in `window`
     nanoseconds window = std::chrono::seconds(60);
     nanoseconds longest_upstream_cooldown = std::chrono::seconds(25);
+    nanoseconds longest_overload_cooldown = std::chrono::seconds(60);
     nanoseconds longest_rate_limit_cooldown = std::chrono::minutes(15);
     nanoseconds first_probe = std::chrono::seconds(30);   // after quarantine; doubles
     nanoseconds first_retest = std::chrono::minutes(15);  // after a ban; doubles

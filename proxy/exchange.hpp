@@ -78,17 +78,20 @@ class exchange {
     net::task<upstream_call::outcome> dispatch(const pool::picked& picked);
     net::task<step> after_failure(pool::picked& picked, pool::upstream_result r);
     net::task<step> take_error_answer(pool::picked& picked);
-    net::task<step> relay_answer(pool::picked& picked, bool error_answer);
     net::task<step> end_failed(const pool::upstream_result& r);
-    bool scan_whole_answer();
-    void plan_edits(const pool::group& group);
+    net::task<step> pause(std::chrono::nanoseconds length);
     [[nodiscard]] pool::limit_hints read_hints() const;
-    [[nodiscard]] std::string own_header_lines(bool whole, bool last_try) const;
+    void plan_edits(const pool::group& group);
     [[nodiscard]] bool holds_first_token() const noexcept;
     // Of the try under way, where holds_first_token().
     [[nodiscard]] mono_time first_token_deadline(const upstream_target& target) const noexcept;
     bool switch_route(pool::fallback_cause cause);
     [[nodiscard]] pool::pick_request pick_request_now() const;
+
+    // ---- the answer (answer.cpp)
+    net::task<step> relay_answer(pool::picked& picked, bool error_answer);
+    bool scan_whole_answer();
+    [[nodiscard]] std::string own_header_lines(bool whole, bool last_try) const;
 
     // ---- books (booking.cpp)
     void note_key(const pool::picked& picked);

@@ -5,6 +5,7 @@ import unittest
 
 import coroutines
 import layers
+import settings
 import text
 
 TABLE = """| folder | what | may use |
@@ -125,6 +126,14 @@ class Coroutines(unittest.TestCase):
 
     def test_line_number(self):
         self.assertIn(":3:", self.findings("\n\nauto x = r ? co_await a(s) : 0;")[0])
+
+
+class Settings(Tree):
+    def test_a_setting_that_nobody_reads(self):
+        self.write("app/main.cpp", "// Reads one.\nint port = settings.port;\n")
+        table = "// Table.\nat<&server::port>, at<&server::unread>\n"
+        self.assertEqual(self.findings(settings, "config/fields.cpp", table),
+                         ["config/fields.cpp: no code reads server::unread"])
 
 
 if __name__ == "__main__":
