@@ -19,7 +19,8 @@
 namespace kw::store::redis {
 
 inline constexpr const char* admission_common = R"(
-local call, sub, find, floor, tonumber = redis.call, string.sub, string.find, math.floor, tonumber
+local call, sub, find, floor = redis.call, string.sub, string.find, math.floor
+local format, tonumber = string.format, tonumber
 
 local function clock(at)
   if sub(at, 1, 1) == '=' then return tonumber(sub(at, 2)) end
@@ -34,13 +35,17 @@ local function meta(text)
 end
 
 local function put_meta(leases, open, at, keep)
-  return leases .. ' ' .. open .. ' ' .. at .. ' ' .. keep
+  return format('%d %d %d %d', leases, open, at, keep)
 end
 
 local function cell(text)
   if not text then return nil, 0, 0 end
   local _, _, mark, hi, lo = find(text, '^(%S+) (%S+) (%S+)')
   return tonumber(mark), tonumber(hi), tonumber(lo)
+end
+
+local function put_cell(mark, hi, lo)
+  return format('%d %d %d', mark, hi, lo)
 end
 
 local function sum(hi, lo, more_hi, more_lo)
@@ -205,7 +210,7 @@ if mode ~= 'p' and verdict == 1 and not known then
   if ARGV[5] == '0' then open = open + 1 end
   local keep = tonumber(ARGV[7])
   if kept < 0 or keep < 0 then kept = -1 elseif keep > kept then kept = keep end
-  local entry = {'1' .. ARGV[5] .. '0 ' .. now}
+  local entry = {format('1%s0 %d', ARGV[5], now)}
   for i = 9, 14 do entry[#entry + 1] = ARGV[i] end
   local put = {'m', put_meta(leases, open, now, kept), 'r:' .. id, false}
   for _, l in ipairs(limits) do
@@ -218,17 +223,18 @@ if mode ~= 'p' and verdict == 1 and not known then
       if l.kind == 's' then
         local index, shi, slo = cell(held[l.field + 1])
         if index == l.part then ahi, alo = sum(shi, slo, ahi, alo) end
-        put[#put + 1], put[#put + 2] = l.slot, l.part .. ' ' .. ahi .. ' ' .. alo
+        put[#put + 1], put[#put + 2] = l.slot, put_cell(l.part, ahi, alo)
         l.begin, l.ends = l.part, (l.part + 61) * l.a
       end
-      put[#put + 1], put[#put + 2] = l.name, l.begin .. ' ' .. l.hi .. ' ' .. l.lo
+      put[#put + 1], put[#put + 2] = l.name, put_cell(l.begin, l.hi, l.lo)
     end
   end
   put[4] = table.concat(entry, ' ')
   call('HSET', use, unpack(put))
   local ends = now + tonumber(ARGV[4])
   call('ZADD', due, ends, id)
-  call('ZADD', KEYS[3], 'NX', ends, ARGV[8])
+  -- Else it is among them: the sweeper takes out only what it deletes, or what counts for ever.
+  if not held[1] or kept < 0 then call('ZADD', KEYS[3], 'NX', ends, ARGV[8]) end
 end
 
 local out = {verdict, by, again, leases, now}
@@ -290,7 +296,7 @@ if #words > 7 then
       counts = index == parts[i] and mark and index <= mark and mark - index < 61
       if counts then
         shi, slo = sum(shi, slo, change[1], change[2])
-        put[#put + 1], put[#put + 2] = fields[n], index .. ' ' .. shi .. ' ' .. slo
+        put[#put + 1], put[#put + 2] = fields[n], put_cell(index, shi, slo)
       end
     elseif mark then
       counts = admitted >= mark
@@ -298,7 +304,7 @@ if #words > 7 then
     if counts then
       hi, lo = sum(hi, lo, change[1], change[2])
       if hi < 0 then hi, lo = 0, 0 end
-      put[#put + 1], put[#put + 2] = words[i], mark .. ' ' .. hi .. ' ' .. lo
+      put[#put + 1], put[#put + 2] = words[i], put_cell(mark, hi, lo)
     end
   end
 end
@@ -347,7 +353,7 @@ local keep = tonumber(ARGV[3])
 if kept < 0 or keep < 0 then kept = -1 elseif keep > kept then kept = keep end
 if not held[1] then at = now end
 call('HSET', KEYS[1], 'm', put_meta(leases, open, at, kept),
-  ARGV[4], string.format('%.0f', begin) .. ' ' .. ARGV[8] .. ' ' .. ARGV[9])
+  ARGV[4], put_cell(begin, tonumber(ARGV[8]), tonumber(ARGV[9])))
 call('ZADD', KEYS[3], 'NX', now + keep, ARGV[2])
 return 1
 )";

@@ -492,6 +492,27 @@ TEST_CASE("Redis forgets what has passed", "[store][admission][redis]") {
     CHECK((*left)[1].items.empty());
 }
 
+// What half of the scripts took at most since this was last asked, as Redis itself says: the mean
+// would say how busy the machine is.
+std::string median_of_scripts(const test::redis_server& server) {
+    redis::target to;
+    to.socket = server.socket();
+    redis::connection c;
+    const auto until = std::chrono::steady_clock::now() + 5s;
+    redis::pipeline ask;
+    ask.add({"INFO", "latencystats"});
+    ask.add({"CONFIG", "RESETSTAT"});
+    if (!c.open(to, until)) return {};
+    const auto answers = c.exchange(ask, until);
+    if (!answers) return {};
+    const auto& text = answers->front().text;
+    const std::string before = "latency_percentiles_usec_evalsha:p50=";
+    const auto at = text.find(before);
+    if (at == std::string::npos) return {};
+    const auto begin = at + before.size();
+    return text.substr(begin, text.find(',', begin) - begin) + " us";
+}
+
 TEST_CASE("Redis time of an admission", "[store][admission][redis]") {
     test::redis_server server;
     const system_clock_source clock;
@@ -500,19 +521,23 @@ TEST_CASE("Redis time of an admission", "[store][admission][redis]") {
     admission_options options;
     options.call_timeout = 30s;
     const auto a = *open_redis_admission(server.options(), options, clock);
-    auto tokens = window(1'000'000'000, limit_kind::sliding, limit_unit::tokens);
-    const auto limits = set_of({window(1'000'000), tokens, budget(one_dollar * 1'000),
-                                window(100'000, limit_kind::concurrency)});
+    const auto one = set_of({window(1'000'000'000)});
+    const auto four =
+        set_of({window(1'000'000), window(1'000'000'000, limit_kind::sliding, limit_unit::tokens),
+                budget(one_dollar * 1'000), window(100'000, limit_kind::concurrency)});
     constexpr int count = 5'000;
-    const auto before = server.microseconds_in_scripts();
-    CHECK(passing(*a, count, limits, {1, 100, 1'000}) == count);
-    const auto admitted = server.microseconds_in_scripts();
-    for (int i = 0; i < count; ++i)
-        a->settle({"ak", "p" + std::to_string(i)}, {1, 50, 500});
-    CHECK(test::look(*a, {{"ak", limits}})[0].states[2].used == 50 * count);
-    const auto settled = server.microseconds_in_scripts();
-    std::cout << "figure: Redis time of an admission with four limits: "
-              << (admitted - before) / count << " us\n"
-              << "figure: Redis time of its settlement: " << (settled - admitted) / count
-              << " us\n";
+    static_cast<void>(median_of_scripts(server));
+    for (const auto& [limits, what] :
+         {std::pair(one, "one limit"), std::pair(four, "four limits")}) {
+        a->forget("ak");
+        CHECK(passing(*a, count, limits, {1, 100, 1'000}) == count);
+        const auto admitted = median_of_scripts(server);
+        for (int i = 0; i < count; ++i)
+            a->settle({"ak", "p" + std::to_string(i)}, {1, 50, 500});
+        CHECK(test::look(*a, {{"ak", limits}})[0].leases == 0);
+        const auto settled = median_of_scripts(server);
+        std::cout << "figure: Redis time of an admission, " << what << ": " << admitted << "\n"
+                  << "figure: Redis time of its settlement, " << what << ": " << settled << "\n";
+    }
+    CHECK(test::look(*a, {{"ak", four}})[0].states[2].used == 50 * count);
 }
