@@ -16,18 +16,13 @@ namespace json = boost::json;
 const error no_such_key(errc::store_not_found);
 
 // What the limits of these keys have used; empty where that is not known.
-std::vector<store::usage_answer> usage_of(const call& c,
-                                          const std::vector<const auth::access_key*>& keys) {
-    if (c.services.admission == nullptr || keys.empty()) return {};
-    std::vector<store::usage_question> questions;
-    questions.reserve(keys.size());
-    for (const auto* key : keys)
-        questions.push_back({key->id, key->limits.set});
-    return peek_now(*c.services.admission, questions);
+usage_by_key usage_of(const call& c, const std::vector<const auth::access_key*>& keys) {
+    return c.services.admission == nullptr ? usage_by_key{}
+                                           : peek_now(*c.services.admission, keys);
 }
 
 void write_key(json_writer& w, const auth::access_key& k, wall_time now, const secret* text,
-               const store::usage_answer* usage = nullptr) {
+               const usage_by_key& usage = {}) {
     w.begin_object().field("id", k.id);
     // The one place where a secret leaves: who made the key must learn it.
     if (text != nullptr) w.field("key", text->reveal());
@@ -49,10 +44,10 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     w.key("multiplier").raw(format_factor(k.multiplier_ppm));
     w.key("limits");
     auth::write_limits(w, k.limits);
-    if (usage != nullptr) {
+    if (const auto used = usage.find(k.id); used != usage.end()) {
         w.key("limit_usage");
-        write_limit_usage(w, k.limits, *usage);
-        w.field("running", usage->leases);
+        write_limit_usage(w, k.limits, used->second);
+        w.field("running", used->second.leases);
     }
     w.field("revision", k.revision).end_object();
 }
@@ -164,9 +159,8 @@ result<reply> list_access_keys(call& c) {
         found.begin() + static_cast<std::ptrdiff_t>(first),
         found.begin() + static_cast<std::ptrdiff_t>(std::min(found.size(), first + at.limit)));
     const auto usage = usage_of(c, shown);
-    for (std::size_t i = 0; i < shown.size(); ++i)
-        write_key(w, *shown[i], c.services.clock.wall(), nullptr,
-                  i < usage.size() ? &usage[i] : nullptr);
+    for (const auto* key : shown)
+        write_key(w, *key, c.services.clock.wall(), nullptr, usage);
     w.end_array();
     write_pagination(w, at, found.size());
     w.end_object();
@@ -179,7 +173,7 @@ result<reply> show_access_key(call& c) {
     std::string data;
     json_writer w(data);
     const auto usage = usage_of(c, {key});
-    write_key(w, *key, c.services.clock.wall(), nullptr, usage.empty() ? nullptr : usage.data());
+    write_key(w, *key, c.services.clock.wall(), nullptr, usage);
     return answer(data, key->revision);
 }
 

@@ -41,7 +41,7 @@ net::control_response show_self(const holder_services& with) {
         return refuse_holder(404, "not_found",
                              "Requests need no access key here, so none is shown.");
     const auth::access_key& key = *with.key;
-    const auto usage = peek_now(with.admission, {{key.id, key.limits.set}});
+    const auto usage = peek_now(with.admission, {&key});
     net::control_response r;
     json_writer w(r.body);
     w.begin_object().field("id", key.id).field("object", "keywheel.access_key");
@@ -51,7 +51,7 @@ net::control_response show_self(const holder_services& with) {
     write_texts(w, "models_deny", key.models_deny);
     write_texts(w, "endpoints", key.endpoints);
     w.key("limits");
-    write_limit_usage(w, key.limits, usage.empty() ? store::usage_answer{} : usage.front());
+    write_limit_usage(w, key.limits, usage.empty() ? store::usage_answer{} : usage.begin()->second);
     w.end_object();
     return r;
 }

@@ -7,15 +7,22 @@
 
 namespace kw::admin {
 
-std::vector<store::usage_answer> peek_now(store::admission& at,
-                                          const std::vector<store::usage_question>& questions) {
+usage_by_key peek_now(store::admission& at, const std::vector<const auth::access_key*>& keys) {
+    std::vector<store::usage_question> questions;
+    for (const auto* key : keys)
+        if (key->limits) questions.push_back({key->id, key->limits.set});
+    if (questions.empty()) return {};
     using answers = std::vector<store::usage_answer>;
     // Shared, since an answer may come after the wait is over.
     auto promise = std::make_shared<std::promise<answers>>();
     auto future = promise->get_future();
     at.peek(questions, [promise](answers found) { promise->set_value(std::move(found)); });
     if (future.wait_for(std::chrono::seconds(1)) != std::future_status::ready) return {};
-    return future.get();
+    auto found = future.get();
+    usage_by_key out;
+    for (std::size_t i = 0; i < std::min(found.size(), questions.size()); ++i)
+        out.emplace(questions[i].access_key_id, std::move(found[i]));
+    return out;
 }
 
 void write_limit_usage(json_writer& w, const auth::key_limits& limits,

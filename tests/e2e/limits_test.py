@@ -157,6 +157,11 @@ class OneProcess(harness.EndToEnd):
         shown = self.proxy.admin("GET", f"/admin/access-keys/{data['id']}").json()["data"]
         self.assertEqual(shown["limits"], limits)
         self.assertEqual(shown["limit_usage"], seen["limits"])
+        free = self.key()
+        mine = self.proxy.get("/v1/keywheel/me", headers={"authorization": f"Bearer {free['key']}"}).json()
+        self.assertEqual(mine["limits"], [])
+        listed = self.proxy.admin("GET", "/admin/access-keys").json()["data"]["access_keys"]
+        self.assertEqual([("limit_usage" in key) for key in listed if key["id"] in (data["id"], free["id"])].count(True), 1)
         self.assertNotIn(data["key"], json.dumps(seen) + json.dumps(shown))
 
     def test_budgets_outlive_the_process(self):
