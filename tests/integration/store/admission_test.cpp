@@ -1,54 +1,18 @@
-// Admission against one set of checks, in memory and in a real Redis; and Redis' own troubles.
+// Admission against one set of checks and against the model, in memory and in a real Redis.
 #include <catch2/catch.hpp>
 #include <iostream>
-#include <latch>
-#include <thread>
 
+#include "tests/integration/store/admission_help.hpp"
 #include "tests/integration/store/redis_server.hpp"
-#include "tests/unit/store/admission_model.hpp"
 
 using namespace kw;
 using namespace kw::store;
+using namespace kw::store::test;
 using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::int64_t noon_ms = 1'767'268'800'000;  // 2026-01-01T12:00Z, a Thursday
 using outcome = admit_answer::outcome;
-
-limit window(std::int64_t cap, limit_kind kind = limit_kind::sliding,
-             limit_unit unit = limit_unit::requests) {
-    limit l;
-    l.kind = kind;
-    l.unit = unit;
-    l.cap = cap;
-    return l;
-}
-
-limit budget(std::int64_t cap, limit_unit unit = limit_unit::cost,
-             budget_period period = budget_period::total) {
-    limit l;
-    l.kind = limit_kind::budget;
-    l.unit = unit;
-    l.cap = cap;
-    l.period = period;
-    return l;
-}
-
-// Until Redis has seen every step made before: it is asked in their order.
-void catch_up(admission& a) {
-    static const auto none = *limit_set::make({});
-    static_cast<void>(test::look(a, {{"nobody", none}}));
-}
-
-std::shared_ptr<const limit_set> set_of(std::vector<limit> limits) {
-    return *limit_set::make(std::move(limits));
-}
-
-admit_request request(const std::string& id, std::shared_ptr<const limit_set> limits,
-                      amounts size = {}) {
-    return {id, "ak", std::move(limits), size, true, 15s};
-}
 
 // One implementation with a clock that the test moves.
 class world {
@@ -64,10 +28,10 @@ class world {
         set(now_ + by.count());
     }
 
-    admit_answer ask(const admit_request& r) { return test::ask(it(), r); }
+    admit_answer ask(const admit_request& r) { return kw::store::test::ask(it(), r); }
     usage_answer look(const std::shared_ptr<const limit_set>& limits,
                       const std::string& key = "ak") {
-        return test::look(it(), {{key, limits}}).front();
+        return kw::store::test::look(it(), {{key, limits}}).front();
     }
 
   protected:
@@ -88,7 +52,7 @@ class redis_world final : public world {
   public:
     redis_world() {
         const auto s = *open_redis(server_.options(), real_);
-        REQUIRE(test::redis_server::wait_for(*s));
+        REQUIRE(redis_server::wait_for(*s));
         admission_options o;
         o.fixed_time_ms = &now_;
         o.call_timeout = 5s;
@@ -98,7 +62,7 @@ class redis_world final : public world {
     admission& it() override { return *made_; }
 
   private:
-    test::redis_server server_;
+    redis_server server_;
     system_clock_source real_;
     std::unique_ptr<admission> made_;
 };
@@ -106,26 +70,6 @@ class redis_world final : public world {
 std::unique_ptr<world> make_world(bool redis) {
     if (redis) return std::make_unique<redis_world>();
     return std::make_unique<memory_world>();
-}
-
-// How many of `tries` from several threads pass.
-int passing(admission& a, int tries, const std::shared_ptr<const limit_set>& limits, amounts size) {
-    constexpr int threads = 4;
-    std::atomic<int> passed{0};
-    std::latch answered(tries);
-    std::vector<std::thread> all;
-    for (int t = 0; t < threads; ++t)
-        all.emplace_back([&, t] {
-            for (int i = t; i < tries; i += threads)
-                a.admit(request("p" + std::to_string(i), limits, size), [&](admit_answer got) {
-                    if (got.admitted()) ++passed;
-                    answered.count_down();
-                });
-        });
-    answered.wait();
-    for (auto& t : all)
-        t.join();
-    return passed;
 }
 
 }  // namespace
@@ -315,7 +259,7 @@ TEST_CASE("admission conforms", "[store][admission][redis]") {
         auto other = request("a", limits);
         other.access_key_id = "ak2";
         CHECK(w->ask(other).admitted());
-        const auto both = test::look(a, {{"ak", limits}, {"ak2", limits}, {"ak3", limits}});
+        const auto both = look(a, {{"ak", limits}, {"ak2", limits}, {"ak3", limits}});
         REQUIRE(both.size() == 3);
         CHECK(both[0].states[0].used == 1);
         CHECK(both[1].states[0].used == 1);
@@ -341,10 +285,10 @@ TEST_CASE("admission conforms", "[store][admission][redis]") {
 }
 
 TEST_CASE("admission in Redis is what the model says", "[store][admission][redis]") {
-    test::redis_server server;
+    redis_server server;
     const system_clock_source clock;
     const auto s = *open_redis(server.options(), clock);
-    REQUIRE(test::redis_server::wait_for(*s));
+    REQUIRE(redis_server::wait_for(*s));
     std::atomic<std::int64_t> now{noon_ms};
     admission_options options;
     options.fixed_time_ms = &now;
@@ -355,189 +299,7 @@ TEST_CASE("admission in Redis is what the model says", "[store][admission][redis
         catch_up(*a);
         now = ms;
     };
-    test::compare_with_model(*a, options, set_time, steps, 11);
+    compare_with_model(*a, options, set_time, steps, 11);
     CHECK(a->health().local == 0);
     std::cout << "figure: admission in Redis against the model: " << steps << " steps\n";
-}
-
-TEST_CASE("two replicas share limits, whatever their clocks say", "[store][admission][redis]") {
-    test::redis_server server;
-    const system_clock_source real;
-    manual_clock wrong;  // some other year
-    const auto s = *open_redis(server.options(), real);
-    REQUIRE(test::redis_server::wait_for(*s));
-    const auto one = *open_redis_admission(server.options(), {}, real);
-    const auto two = *open_redis_admission(server.options(), {}, wrong);
-    const auto limits =
-        set_of({window(10), budget(15, limit_unit::requests, budget_period::month)});
-    int passed = 0;
-    std::vector<limit_state> last;
-    for (int i = 0; i < 40; ++i) {
-        const auto got =
-            test::ask(i % 2 == 0 ? *one : *two, request("x" + std::to_string(i), limits));
-        passed += got.admitted() ? 1 : 0;
-        if (got.admitted()) last = got.states;
-    }
-    CHECK(passed == 10);
-    CHECK(last[0].used == 10);
-    CHECK(last[1].used == 10);
-    const auto at_one = test::look(*one, {{"ak", limits}}).front().states;
-    const auto at_two = test::look(*two, {{"ak", limits}}).front().states;
-    CHECK(at_one[1].used == at_two[1].used);
-    CHECK(std::chrono::abs(at_one[1].reset_in - at_two[1].reset_in) < 10s);
-}
-
-TEST_CASE("while Redis is away a replica uses its share", "[store][admission][redis]") {
-    test::redis_server server;
-    const system_clock_source clock;
-    const auto s = *open_redis(server.options(), clock);
-    REQUIRE(test::redis_server::wait_for(*s));
-    admission_options options;
-    options.call_timeout = 1s;
-    options.replica_id = "a";
-    const auto other = *open_redis_admission(server.options(), options, clock);
-    options.replica_id = "b";
-    const auto a = *open_redis_admission(server.options(), options, clock);
-    CHECK(a->health().replicas == 2);
-    const auto limits = set_of({window(21), window(500, limit_kind::concurrency)});
-    const auto unseen = set_of({budget(9, limit_unit::requests)});
-    for (int i = 0; i < 6; ++i)
-        REQUIRE(test::ask(*a, request("before" + std::to_string(i), limits)).admitted());
-    a->settle({"ak", "before0"}, {0, 0, 0});
-    REQUIRE(test::look(*a, {{"ak", limits}})[0].states[0].used == 5);
-
-    server.signal(SIGSTOP);
-    // Half of the 16 that were left; the first waits for the deadline, the others do not.
-    int passed = 0;
-    for (int i = 0; i < 30; ++i) {
-        const auto got = test::ask(*a, request("away" + std::to_string(i), limits));
-        REQUIRE(got.local);
-        passed += got.admitted() ? 1 : 0;
-    }
-    CHECK(passed == 8);
-    CHECK_FALSE(a->health().up);
-    // Half of 9 for one never seen; the odd one is the first replica's.
-    passed = 0;
-    for (int i = 0; i < 9; ++i) {
-        auto r = request("u" + std::to_string(i), unseen);
-        r.access_key_id = "unseen";
-        passed += test::ask(*a, r).admitted() ? 1 : 0;
-    }
-    CHECK(passed == 4);
-    a->settle({"ak", "away0"}, {1, 0, 0});
-    a->settle({"ak", "before1"}, {0, 0, 0});
-    a->release({"ak", "before2"});
-
-    server.signal(SIGCONT);
-    const auto until = std::chrono::steady_clock::now() + 20s;
-    while (!a->health().up && std::chrono::steady_clock::now() < until)
-        std::this_thread::sleep_for(10ms);
-    // Redis was told what was let through, and what was settled meanwhile: once.
-    const auto seen = test::look(*a, {{"ak", limits}, {"unseen", unseen}});
-    CHECK(seen[0].states[0].used == 5 + 8 - 1);
-    CHECK(seen[0].leases == 6 + 8 - 4);
-    CHECK(seen[1].states[0].used == 4);
-    while (a->health().waiting != 0 && std::chrono::steady_clock::now() < until)
-        std::this_thread::sleep_for(10ms);
-    CHECK(a->health().waiting == 0);
-    CHECK(a->health().dropped == 0);
-}
-
-TEST_CASE("while Redis is away everything can be refused", "[store][admission][redis]") {
-    test::redis_server server;
-    const system_clock_source clock;
-    auto redis = server.options();
-    redis.url = secret("unix:///nowhere/redis.sock");
-    admission_options options;
-    options.refuse_when_away = true;
-    const auto a = *open_redis_admission(redis, options, clock);
-    const auto got = test::ask(*a, request("a", set_of({window(1)})));
-    CHECK(got.is == outcome::unavailable);
-    CHECK_FALSE(a->health().up);
-    redis.url = secret("nonsense");
-    CHECK(open_redis_admission(redis, options, clock).error().code == errc::invalid_argument);
-}
-
-TEST_CASE("Redis forgets what has passed", "[store][admission][redis]") {
-    test::redis_server server;
-    const system_clock_source clock;
-    const auto s = *open_redis(server.options(), clock);
-    REQUIRE(test::redis_server::wait_for(*s));
-    std::atomic<std::int64_t> now{noon_ms};
-    admission_options options;
-    options.fixed_time_ms = &now;
-    const auto a = *open_redis_admission(server.options(), options, clock);
-    const auto limits = set_of({window(1'000), window(1'000, limit_kind::fixed)});
-    for (int i = 0; i < 300; ++i)
-        REQUIRE(test::ask(*a, request("x" + std::to_string(i), limits)).admitted());
-    for (int i = 0; i < 150; ++i)
-        a->settle({"ak", "x" + std::to_string(i)}, {});
-    for (int i = 0; i < 5; ++i) {
-        catch_up(*a);
-        now += 3'600'000;
-        a->sweep();
-    }
-    static_cast<void>(test::look(*a, {{"ak", limits}}));
-    redis::target to;
-    to.socket = server.socket();
-    redis::connection c;
-    const auto until = std::chrono::steady_clock::now() + 5s;
-    REQUIRE(c.open(to, until).has_value());
-    redis::pipeline ask;
-    ask.add({"KEYS", "kw:{*}:use*"});
-    ask.add({"KEYS", "kw:{*}:due*"});
-    const auto left = c.exchange(ask, until);
-    REQUIRE(left.has_value());
-    CHECK((*left)[0].items.empty());
-    CHECK((*left)[1].items.empty());
-}
-
-// What half of the scripts took at most since this was last asked, as Redis itself says: the mean
-// would say how busy the machine is.
-std::string median_of_scripts(const test::redis_server& server) {
-    redis::target to;
-    to.socket = server.socket();
-    redis::connection c;
-    const auto until = std::chrono::steady_clock::now() + 5s;
-    redis::pipeline ask;
-    ask.add({"INFO", "latencystats"});
-    ask.add({"CONFIG", "RESETSTAT"});
-    if (!c.open(to, until)) return {};
-    const auto answers = c.exchange(ask, until);
-    if (!answers) return {};
-    const auto& text = answers->front().text;
-    const std::string before = "latency_percentiles_usec_evalsha:p50=";
-    const auto at = text.find(before);
-    if (at == std::string::npos) return {};
-    const auto begin = at + before.size();
-    return text.substr(begin, text.find(',', begin) - begin) + " us";
-}
-
-TEST_CASE("Redis time of an admission", "[store][admission][redis]") {
-    test::redis_server server;
-    const system_clock_source clock;
-    const auto s = *open_redis(server.options(), clock);
-    REQUIRE(test::redis_server::wait_for(*s));
-    admission_options options;
-    options.call_timeout = 30s;
-    const auto a = *open_redis_admission(server.options(), options, clock);
-    const auto one = set_of({window(1'000'000'000)});
-    const auto four =
-        set_of({window(1'000'000), window(1'000'000'000, limit_kind::sliding, limit_unit::tokens),
-                budget(one_dollar * 1'000), window(100'000, limit_kind::concurrency)});
-    constexpr int count = 5'000;
-    static_cast<void>(median_of_scripts(server));
-    for (const auto& [limits, what] :
-         {std::pair(one, "one limit"), std::pair(four, "four limits")}) {
-        a->forget("ak");
-        CHECK(passing(*a, count, limits, {1, 100, 1'000}) == count);
-        const auto admitted = median_of_scripts(server);
-        for (int i = 0; i < count; ++i)
-            a->settle({"ak", "p" + std::to_string(i)}, {1, 50, 500});
-        CHECK(test::look(*a, {{"ak", limits}})[0].leases == 0);
-        const auto settled = median_of_scripts(server);
-        std::cout << "figure: Redis time of an admission, " << what << ": " << admitted << "\n"
-                  << "figure: Redis time of its settlement, " << what << ": " << settled << "\n";
-    }
-    CHECK(test::look(*a, {{"ak", four}})[0].states[2].used == 50 * count);
 }

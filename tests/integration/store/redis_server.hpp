@@ -9,6 +9,8 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "store/redis/connection.hpp"
 #include "store/store.hpp"
@@ -19,19 +21,39 @@ namespace kw::store::test {
 class redis_server {
   public:
     redis_server() { start(); }
+    // With settings of its own, as on the command line.
+    explicit redis_server(std::vector<std::string> settings) : settings_(std::move(settings)) {
+        start();
+    }
     ~redis_server() { stop(SIGKILL); }
     redis_server(const redis_server&) = delete;
     redis_server& operator=(const redis_server&) = delete;
 
     void start() {
+        std::vector<std::string> words{"redis-server",
+                                       "--port",
+                                       "0",
+                                       "--unixsocket",
+                                       socket(),
+                                       "--dir",
+                                       folder_.path,
+                                       "--appendonly",
+                                       "yes",
+                                       "--appendfsync",
+                                       "always",
+                                       "--save",
+                                       ""};
+        words.insert(words.end(), settings_.begin(), settings_.end());
+        std::vector<char*> arguments;
+        for (auto& word : words)
+            arguments.push_back(word.data());
+        arguments.push_back(nullptr);
         pid_ = ::fork();
         if (pid_ == 0) {
             const int null = ::open("/dev/null", O_RDWR);
             ::dup2(null, 1);
             ::dup2(null, 2);
-            ::execlp("redis-server", "redis-server", "--port", "0", "--unixsocket",
-                     socket().c_str(), "--dir", folder_.path.c_str(), "--appendonly", "yes",
-                     "--appendfsync", "always", "--save", "", static_cast<char*>(nullptr));
+            ::execvp(arguments[0], arguments.data());
             ::_exit(127);
         }
     }
@@ -81,6 +103,7 @@ class redis_server {
 
   private:
     temp_folder folder_;
+    std::vector<std::string> settings_;
     pid_t pid_ = -1;
 };
 
