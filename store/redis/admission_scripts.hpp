@@ -112,7 +112,8 @@ end
 local held
 local function fetch()
   local fields = {'m', 'r:' .. id}
-  for _, l in ipairs(limits) do
+  for i = 1, #limits do
+    local l = limits[i]
     l.field = #fields + 1
     fields[l.field] = l.name
     if l.kind == 's' then
@@ -141,7 +142,8 @@ elseif at > now and mode ~= 'p' then
 end
 
 -- What each limit has used by now.
-for _, l in ipairs(limits) do
+for i = 1, #limits do
+  local l = limits[i]
   local mark, hi, lo = cell(held[l.field])
   if l.kind == 's' then
     local behind = mark and l.part - mark or 61
@@ -172,7 +174,8 @@ end
 local known = held[2]
 local verdict, by, again = 1, 0, 0
 if mode == 'a' and not known then
-  for i, l in ipairs(limits) do
+  for i = 1, #limits do
+    local l = limits[i]
     if l.hi > l.chi or (l.hi == l.chi and l.lo >= l.clo) then
       verdict, by = 2, i
       if l.kind == 's' then
@@ -213,7 +216,8 @@ if mode ~= 'p' and verdict == 1 and not known then
   local entry = {format('1%s0 %d', ARGV[5], now)}
   for i = 9, 14 do entry[#entry + 1] = ARGV[i] end
   local put = {'m', put_meta(leases, open, now, kept), 'r:' .. id, false}
-  for _, l in ipairs(limits) do
+  for i = 1, #limits do
+    local l = limits[i]
     if l.kind == 'c' then
       l.lo = leases
     else
@@ -238,8 +242,8 @@ if mode ~= 'p' and verdict == 1 and not known then
 end
 
 local out = {verdict, by, again, leases, now}
-for _, l in ipairs(limits) do
-  local n = #out
+for i = 1, #limits do
+  local l, n = limits[i], #out
   out[n + 1], out[n + 2] = l.hi, l.lo
   out[n + 3] = (l.hi > 0 or l.lo > 0) and l.ends and l.ends - now or 0
 end
