@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "admin/access_key_edit.hpp"
 #include "admin/handlers.hpp"
 #include "admin/limit_view.hpp"
 #include "auth/authenticator.hpp"
@@ -17,8 +18,7 @@ const error no_such_key(errc::store_not_found);
 
 // What the limits of these keys have used; empty where that is not known.
 usage_by_key usage_of(const call& c, const std::vector<const auth::access_key*>& keys) {
-    return c.services.admission == nullptr ? usage_by_key{}
-                                           : peek_now(*c.services.admission, keys);
+    return c.services.admission == nullptr ? usage_by_key{} : peek_now(*c.services.admission, keys);
 }
 
 void write_key(json_writer& w, const auth::access_key& k, wall_time now, const secret* text,
@@ -35,11 +35,25 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     write_time(w, "created", k.created);
     write_time(w, "expires_at", k.expires_at);
     w.field("disabled", k.disabled)
+        .field("deleted", k.deleted)
         .field("expired", auth::expired(k, now))
         .field("declared", k.declared);
     write_texts(w, "models_allow", k.models_allow);
     write_texts(w, "models_deny", k.models_deny);
     write_texts(w, "endpoints", k.endpoints);
+    write_texts(w, "clients_allow", k.options->clients_allow);
+    w.key("ips_allow").begin_array();
+    for (const auto& network : k.options->ips_allow)
+        w.value(network.to_string());
+    w.end_array();
+    const auto after = k.options->expires_after.count();
+    if (after > 0)
+        w.field("expires_after_seconds", std::int64_t{after});
+    else
+        w.key("expires_after_seconds").null();
+    const bool earlier = k.options->earlier_hash && k.options->earlier_until > now;
+    write_time(w, "earlier_key_until",
+               earlier ? std::optional(k.options->earlier_until) : std::nullopt);
     w.field("group", k.group).field("upstream_key", k.upstream_key);
     w.key("multiplier").raw(format_factor(k.multiplier_ppm));
     w.key("limits");
@@ -52,69 +66,9 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     w.field("revision", k.revision).end_object();
 }
 
-void check_texts(body_fields& in, const json::object& fields) {
-    for (const auto& item : fields) {
-        const std::string_view name(item.key().data(), item.key().size());
-        const auto& v = item.value();
-        if (name == "limits") continue;      // read by its own rules
-        constexpr std::size_t most = 1'000;  // of a text and of a list
-        const auto fits = [](const json::value& t) {
-            return t.is_string() && t.get_string().size() <= most;
-        };
-        if (v.is_string() && !fits(v)) in.fault(name, "is longer than 1000 bytes");
-        if (v.is_array() &&
-            (v.get_array().size() > most || !std::ranges::all_of(v.get_array(), fits)))
-            in.fault(name, "must be a list of at most 1000 short texts");
-    }
-}
-
-// The body's fields as changes to the stored JSON.
-result<json::object> read_changes(call& c, body_fields& in) {
-    json::object out;
-    in.copy(
-        {"name", "description", "owner_name", "owner_email", "tags", "disabled", "models_allow",
-         "models_deny", "endpoints", "group", "upstream_key", "expires_at", "multiplier", "limits"},
-        out);
-    check_texts(in, out);
-    if (const auto* v = out.if_contains("expires_at")) {
-        const auto at =
-            v->is_string() ? parse_time(std::string_view(v->get_string())) : std::nullopt;
-        if (!v->is_null() && !at) in.fault("expires_at", "must be a date or an RFC 3339 time");
-        if (at) {
-            out["expires_ms"] = unix_ms(*at);
-        } else {
-            out["expires_ms"] = nullptr;
-        }
-        out.erase("expires_at");
-    }
-    if (const auto* v = out.if_contains("multiplier")) {
-        const auto ppm = v->is_null() ? std::optional<std::int64_t>(1'000'000) : parse_factor(*v);
-        if (!ppm || *ppm > 1'000'000'000)
-            in.fault("multiplier", "must be a number up to 1000 with at most six decimals");
-        out["multiplier_ppm"] = ppm.value_or(0);
-        out.erase("multiplier");
-    }
-    if (auto* v = out.if_contains("limits"); v != nullptr && !v->is_null()) {
-        const auto limits = auth::limits_from_json(*v);
-        if (!limits) in.fault("limits", "is refused: " + limits.error().context);
-    }
-    const auto names = [&](const char* field, auto known) {
-        const auto* v = out.if_contains(field);
-        if (v == nullptr || !v->is_string() || v->get_string().empty()) return;
-        if (!known(std::string_view(v->get_string()))) in.fault(field, "names nothing that exists");
-    };
-    names("group", [&](std::string_view id) { return c.records.group(id).has_value(); });
-    names("upstream_key", [&](std::string_view id) { return c.records.key(id) != nullptr; });
-    return out;
-}
-
 result<reply> save(call& c, store::record& record, const json::object& changes,
-                   const secret* text = nullptr) {
-    auto object = parse_object(record.json);
-    if (!object) return object.error();
-    lay_over(*object, changes);
-    record.json = json::serialize(*object);
-    auto key = auth::access_key_from(record);
+                   const secret* text = nullptr, std::uint16_t status = 200) {
+    auto key = change_access_key(record, changes);
     if (!key) return key.error();
     std::optional<reply> refused;
     const auto written = write(c, record, refused);
@@ -124,7 +78,7 @@ result<reply> save(call& c, store::record& record, const json::object& changes,
     std::string data;
     json_writer w(data);
     write_key(w, *key, c.services.clock.wall(), text);
-    return answer(data, key->revision, text == nullptr ? 200 : 201);
+    return answer(data, key->revision, status);
 }
 
 // The stored record, if it is still the one that was listed.
@@ -135,17 +89,35 @@ result<store::record> stored_record(call& c, const auth::access_key& key,
     return record;
 }
 
+// Deleted ones, too.
+const auth::access_key* any_access_key(const call& c) {
+    const auto at = c.records.access_keys().find(c.id);
+    return at == c.records.access_keys().end() ? nullptr : &at->second;
+}
+
+// Changes that the body does not name.
+result<reply> change(call& c, const auth::access_key& key, const json::object& changes,
+                     const secret* text = nullptr) {
+    std::optional<reply> refused;
+    auto record = stored_record(c, key, refused);
+    if (refused) return *refused;
+    if (!record) return record.error();
+    return save(c, *record, changes, text);
+}
+
 }  // namespace
 
 result<reply> list_access_keys(call& c) {
     auto q = c.query();
     const auto text = q.text("q").value_or("");
     const auto disabled = q.choice("disabled", {"false", "true", "any"}, 2);
+    const auto deleted = q.choice("deleted", {"false", "true", "any"}, 0);
     const auto at = q.place();
     if (const auto ok = q.finish(); !ok) return ok.error();
     std::vector<const auth::access_key*> found;
     for (const auto& [id, key] : c.records.access_keys()) {
-        if (key.deleted || (disabled != 2 && key.disabled != (disabled == 1))) continue;
+        if (disabled != 2 && key.disabled != (disabled == 1)) continue;
+        if (deleted != 2 && key.deleted != (deleted == 1)) continue;
         if (id.find(text) == std::string::npos && key.name.find(text) == std::string::npos &&
             key.description.find(text) == std::string::npos)
             continue;
@@ -168,7 +140,7 @@ result<reply> list_access_keys(call& c) {
 }
 
 result<reply> show_access_key(call& c) {
-    const auto* key = c.records.access_key(c.id);
+    const auto* key = any_access_key(c);
     if (key == nullptr) return no_such_key;
     std::string data;
     json_writer w(data);
@@ -181,19 +153,14 @@ result<reply> create_access_key(call& c) {
     const auto body = c.body();
     if (!body) return body.error();
     body_fields in(*body);
-    const auto changes = read_changes(c, in);
+    const auto changes = access_key_changes(c, in);
     const auto name = in.text("name", 200);
     if (!name || name->empty()) in.fault("name", "is missing");
     if (const auto ok = in.finish(); !ok) return ok.error();
     if (!changes) return changes.error();
     const auto text = auth::make_key_text();
-    auth::access_key key;
-    key.id = make_id("ak_", c.services.clock.wall(), c.random);
-    key.hash = auth::hash_key_text(text, c.services.pepper);
-    key.masked = text.masked();
-    key.created = c.services.clock.wall();
-    auto record = auth::to_record(key);
-    return save(c, record, *changes, &text);
+    auto record = new_access_key(c, text);
+    return save(c, record, *changes, &text, 201);
 }
 
 result<reply> update_access_key(call& c) {
@@ -202,17 +169,13 @@ result<reply> update_access_key(call& c) {
     const auto body = c.body();
     if (!body) return body.error();
     body_fields in(*body);
-    const auto changes = read_changes(c, in);
+    const auto changes = access_key_changes(c, in);
     const auto stale = is_stale(c, &in, key->revision);
     if (const auto ok = in.finish(); !ok) return ok.error();
     if (!changes) return changes.error();
     if (!stale) return stale.error();
     if (*stale) return conflict(key->revision);
-    std::optional<reply> refused;
-    auto record = stored_record(c, *key, refused);
-    if (refused) return *refused;
-    if (!record) return record.error();
-    return save(c, *record, *changes);
+    return change(c, *key, *changes);
 }
 
 result<reply> toggle_access_key(call& c) {
@@ -228,22 +191,71 @@ result<reply> toggle_access_key(call& c) {
     if (!stale) return stale.error();
     if (*stale) return conflict(key->revision);
     if (changes.empty()) changes["disabled"] = !key->disabled;
-    std::optional<reply> refused;
-    auto record = stored_record(c, *key, refused);
-    if (refused) return *refused;
-    if (!record) return record.error();
-    return save(c, *record, changes);
+    return change(c, *key, changes);
 }
 
+// A deleted key is unknown to clients and can be restored; a purged one is gone. Its books stay.
 result<reply> delete_access_key(call& c) {
-    const auto* key = c.records.access_key(c.id);
+    auto q = c.query();
+    const bool purge = q.choice("purge", {"false", "true"}, 0) == 1;
+    if (const auto ok = q.finish(); !ok) return ok.error();
+    const auto* key = purge ? any_access_key(c) : c.records.access_key(c.id);
     if (key == nullptr) return no_such_key;
     const auto stale = is_stale(c, nullptr, key->revision);
     if (!stale) return stale.error();
     if (*stale) return conflict(key->revision);
-    const auto erased = c.services.store.erase(auth::access_key_kind, c.id, key->revision);
-    if (!erased) return erased.error();
+    if (purge) {
+        const auto erased = c.services.store.erase(auth::access_key_kind, c.id, key->revision);
+        if (!erased) return erased.error();
+    } else {
+        auto done = change(c, *key, {{"deleted", true}});
+        if (!done || done->status != 200) return done;
+    }
     return answer(R"({"count":1})");
+}
+
+result<reply> restore_access_key(call& c) {
+    const auto* key = any_access_key(c);
+    if (key == nullptr) return no_such_key;
+    const auto body = c.body();
+    if (!body) return body.error();
+    body_fields in(*body);
+    const auto stale = is_stale(c, &in, key->revision);
+    if (const auto ok = in.finish(); !ok) return ok.error();
+    if (!stale) return stale.error();
+    if (*stale) return conflict(key->revision);
+    return change(c, *key, {{"deleted", nullptr}});
+}
+
+result<reply> regenerate_access_key(call& c) {
+    constexpr std::uint64_t longest_grace = std::uint64_t{7} * 24 * 3600;
+    const auto* key = c.records.access_key(c.id);
+    if (key == nullptr) return no_such_key;
+    const auto body = c.body();
+    if (!body) return body.error();
+    body_fields in(*body);
+    const auto grace = in.whole("grace_seconds").value_or(0);
+    if (grace > longest_grace) in.fault("grace_seconds", "must be at most 604800, seven days");
+    const auto stale = is_stale(c, &in, key->revision);
+    if (const auto ok = in.finish(); !ok) return ok.error();
+    if (!stale) return stale.error();
+    if (*stale) return conflict(key->revision);
+    if (key->declared)
+        return error(errc::invalid_argument,
+                     "this key is declared in the configuration: give it another text there");
+    const auto text = auth::make_key_text();
+    json::object changes{
+        {"hash", crypto::to_hex(auth::hash_key_text(text, c.services.pepper))},
+        {"masked", text.masked()},
+        {"earlier_hash", nullptr},
+        {"earlier_until_ms", nullptr},
+    };
+    if (grace > 0) {
+        const auto until = c.services.clock.wall() + std::chrono::seconds(grace);
+        changes["earlier_hash"] = crypto::to_hex(key->hash);
+        changes["earlier_until_ms"] = unix_ms(until);
+    }
+    return change(c, *key, changes, &text);
 }
 
 }  // namespace kw::admin

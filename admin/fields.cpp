@@ -122,6 +122,11 @@ const boost::json::value* body_fields::take(std::string_view name) {
     return v == nullptr || v->is_null() ? nullptr : v;
 }
 
+bool body_fields::given(std::string_view name) {
+    known_.insert(name);
+    return body_.if_contains(name) != nullptr;
+}
+
 std::optional<std::string> body_fields::text(std::string_view name, std::size_t most) {
     const auto* v = take(name);
     if (v == nullptr) return std::nullopt;

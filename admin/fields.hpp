@@ -51,6 +51,8 @@ class body_fields {
 
     // null: not given
     [[nodiscard]] const boost::json::value* take(std::string_view name);
+    // Also as null.
+    [[nodiscard]] bool given(std::string_view name);
     [[nodiscard]] std::optional<std::string> text(std::string_view name, std::size_t most = 4096);
     [[nodiscard]] std::optional<std::uint64_t> whole(std::string_view name);
     // Takes the fields of these names as they are, null included.

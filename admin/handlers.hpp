@@ -47,6 +47,12 @@ result<reply> create_access_key(call& c);
 result<reply> update_access_key(call& c);
 result<reply> toggle_access_key(call& c);
 result<reply> delete_access_key(call& c);
+result<reply> restore_access_key(call& c);
+result<reply> regenerate_access_key(call& c);
+// access_key_batch.cpp
+result<reply> create_access_keys(call& c);
+result<reply> update_access_keys(call& c);
+result<reply> delete_access_keys(call& c);
 // usage.cpp
 result<reply> show_usage(call& c);
 result<reply> list_requests(call& c);

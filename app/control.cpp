@@ -90,6 +90,12 @@ void runtime::impl::load_budgets() {
         if (!budgets_->load(key)) return;
 }
 
+// By any worker: the key's time begins now.
+void runtime::impl::note_first_use(const std::string& access_key_id) {
+    control_.get().post(
+        [this, id = access_key_id, at = clock_.wall()] { first_uses_->note(id, at); });
+}
+
 // Takes in the store's changes and hands the workers a new snapshot if there were any.
 void runtime::impl::refresh(bool force) {
     auto changed = catalog_->refresh();
@@ -186,6 +192,7 @@ net::task<void> runtime::impl::feed_rounds() {
     net::waiter w(control_.get());
     while (!stopping_) {
         refresh(false);
+        if (!stale_) first_uses_->write(*catalog_);
         co_await net::sleep_until(w, control_.get().now() + feed_interval);
     }
 }

@@ -268,6 +268,7 @@ void runtime::impl::open_listeners() {
     if (!guard) give_up("auth.admin_key: " + guard.error().context);
     budgets_ = std::make_unique<jobs::budget_loader>(*store_, *admission_, clock_);
     load_budgets();
+    first_uses_ = std::make_unique<jobs::first_uses>(*store_);
     admin_ = std::make_unique<admin::admin_api>(
         admin::admin_services{.store = *store_,
                               .sealer = *sealer_,
@@ -285,16 +286,18 @@ void runtime::impl::open_listeners() {
                               .workers = worker_count_of(loaded_.values),
                               .admission = admission_.get()},
         std::move(*guard));
-    services_ = std::unique_ptr<proxy::services>(new proxy::services{.clock = clock_,
-                                                                     .admission = admission_.get(),
-                                                                     .resolver = resolver_,
-                                                                     .key_states = states_,
-                                                                     .health = health_,
-                                                                     .registry = registry_,
-                                                                     .control = *this,
-                                                                     .tls = tls,
-                                                                     .now = {},
-                                                                     .draining = {}});
+    services_ = std::unique_ptr<proxy::services>(
+        new proxy::services{.clock = clock_,
+                            .admission = admission_.get(),
+                            .resolver = resolver_,
+                            .key_states = states_,
+                            .health = health_,
+                            .registry = registry_,
+                            .control = *this,
+                            .first_used = [this](const std::string& id) { note_first_use(id); },
+                            .tls = tls,
+                            .now = {},
+                            .draining = {}});
     const unsigned count = worker_count_of(loaded_.values);
     std::uint16_t port = server.port;
     for (unsigned i = 0; i < count; ++i) {

@@ -19,6 +19,7 @@
 #include "core/metrics.hpp"
 #include "jobs/budget_loader.hpp"
 #include "jobs/catalog.hpp"
+#include "jobs/first_uses.hpp"
 #include "jobs/prober.hpp"
 #include "jobs/seed.hpp"
 #include "mock/mock_upstream.hpp"
@@ -62,6 +63,7 @@ struct runtime::impl final : net::control_port {
     void publish();
     void restore_states();
     void load_budgets();
+    void note_first_use(const std::string& access_key_id);
     void report(const std::vector<pool::health_event>& events);
     void note_counters();
     void save_states(std::chrono::milliseconds at_most);
@@ -101,6 +103,7 @@ struct runtime::impl final : net::control_port {
     std::unique_ptr<admin::admin_api> admin_;
     std::unique_ptr<store::admission> admission_;  // outlives the workers
     std::unique_ptr<jobs::budget_loader> budgets_;
+    std::unique_ptr<jobs::first_uses> first_uses_;
     std::unique_ptr<proxy::services> services_;
     net::resolver resolver_;
 

@@ -52,7 +52,22 @@ bool read(const json::value& v, std::optional<wall_time>& out) {
     return true;
 }
 
-bool read(const json::value& v, std::vector<std::string>& out) {
+bool read(const json::value& v, std::chrono::seconds& out) {
+    std::int64_t s = 0;
+    if (!read(v, s)) return false;
+    out = std::chrono::seconds(s);
+    return true;
+}
+
+bool read(const json::value& v, net::cidr& out) {
+    if (!v.is_string()) return false;
+    const auto network = net::cidr::parse(std::string_view(v.get_string()));
+    if (network) out = *network;
+    return network.has_value();
+}
+
+template <class T>
+bool read(const json::value& v, std::vector<T>& out) {
     if (!v.is_array()) return false;
     out.clear();
     for (const json::value& item : v.get_array()) {
@@ -84,6 +99,10 @@ bool read(const json::value& v, crypto::digest& out) {
     return true;
 }
 
+bool read(const json::value& v, std::optional<crypto::digest>& out) {
+    return read(v, out.emplace());
+}
+
 struct field {
     std::string_view name;
     bool (*read)(const json::value&, access_key&);
@@ -93,6 +112,11 @@ struct field {
 template <auto Member>
 bool into(const json::value& v, access_key& key) {
     return read(v, key.*Member);
+}
+
+template <auto Member>
+bool into_options(const json::value& v, access_key& key) {
+    return read(v, key.options.edit().*Member);
 }
 
 constexpr field fields[] = {
@@ -114,6 +138,11 @@ constexpr field fields[] = {
     {"group", into<&access_key::group>},
     {"upstream_key", into<&access_key::upstream_key>},
     {"limits", into<&access_key::limits>},
+    {"clients_allow", into_options<&key_options::clients_allow>},
+    {"ips_allow", into_options<&key_options::ips_allow>},
+    {"earlier_hash", into_options<&key_options::earlier_hash>},
+    {"earlier_until_ms", into_options<&key_options::earlier_until>},
+    {"expires_after_s", into_options<&key_options::expires_after>},
     {"multiplier_ppm", into<&access_key::multiplier_ppm>},
 };
 
@@ -138,7 +167,29 @@ void write(json_writer& w, std::string_view name, const std::vector<std::string>
     w.end_array();
 }
 
+void write(json_writer& w, const key_options& o) {
+    write(w, "clients_allow", o.clients_allow);
+    if (!o.ips_allow.empty()) {
+        w.key("ips_allow").begin_array();
+        for (const net::cidr& network : o.ips_allow)
+            w.value(network.to_string());
+        w.end_array();
+    }
+    if (o.earlier_hash) {
+        w.field("earlier_hash", crypto::to_hex(*o.earlier_hash));
+        w.field("earlier_until_ms", unix_ms(o.earlier_until));
+    }
+    if (o.expires_after.count() > 0)
+        w.field("expires_after_s", std::int64_t{o.expires_after.count()});
+}
+
 }  // namespace
+
+key_options& shared_options::edit() {
+    auto own = std::make_shared<key_options>(*operator->());
+    held_ = own;
+    return *own;
+}
 
 store::record to_record(const access_key& key) {
     store::record record{
@@ -166,6 +217,7 @@ store::record to_record(const access_key& key) {
         w.key("limits");
         write_limits(w, key.limits);
     }
+    if (key.options) write(w, *key.options.operator->());
     if (key.multiplier_ppm != access_key{}.multiplier_ppm)
         w.field("multiplier_ppm", key.multiplier_ppm);
     w.end_object();
@@ -204,6 +256,19 @@ bool may_use_model(const access_key& key, std::string_view model) noexcept {
 
 bool may_use_endpoint(const access_key& key, std::string_view family) noexcept {
     return key.endpoints.empty() || std::ranges::find(key.endpoints, family) != key.endpoints.end();
+}
+
+bool may_call_with(const access_key& key, std::string_view user_agent) noexcept {
+    if (!key.options || key.options->clients_allow.empty()) return true;
+    return std::ranges::any_of(key.options->clients_allow, [&](const std::string& pattern) {
+        return glob_match(pattern, user_agent);
+    });
+}
+
+bool may_call_from(const access_key& key, const net::ip_address& client) noexcept {
+    if (!key.options || key.options->ips_allow.empty()) return true;
+    return std::ranges::any_of(key.options->ips_allow,
+                               [&](const net::cidr& network) { return network.contains(client); });
 }
 
 }  // namespace kw::auth

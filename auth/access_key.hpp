@@ -1,7 +1,9 @@
 // The record of an access key: what a client of keywheel presents, without its text.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,11 +13,43 @@
 #include "core/clock.hpp"
 #include "core/crypto.hpp"
 #include "core/error.hpp"
+#include "net/address.hpp"
 #include "store/types.hpp"
 
 namespace kw::auth {
 
 inline constexpr std::string_view access_key_kind = "access_key";
+
+// What few keys have.
+struct key_options {
+    std::vector<std::string> clients_allow;  // User-Agent patterns; empty: all
+    std::vector<net::cidr> ips_allow;        // client addresses; empty: all
+    // Of the text before the last one, which opens the door for some time yet.
+    std::optional<crypto::digest> earlier_hash;
+    wall_time earlier_until{};
+    std::chrono::seconds expires_after{0};  // from the first use, which sets expires_at; 0: not
+
+    friend bool operator==(const key_options&, const key_options&) = default;
+};
+
+// One pointer in each key, shared by the key's copies. A value; not written through.
+class shared_options {
+  public:
+    [[nodiscard]] explicit operator bool() const noexcept { return held_ != nullptr; }
+    [[nodiscard]] const key_options* operator->() const noexcept {
+        static const key_options none;
+        return held_ ? held_.get() : &none;
+    }
+    // A copy of one's own.
+    [[nodiscard]] key_options& edit();
+
+    friend bool operator==(const shared_options& a, const shared_options& b) noexcept {
+        return *a.operator->() == *b.operator->();
+    }
+
+  private:
+    std::shared_ptr<const key_options> held_;
+};
 
 // A plain value; inside a key_table it never changes and any thread may read it.
 struct access_key {
@@ -38,6 +72,7 @@ struct access_key {
     std::string group;                      // bound to this group's id; "": not bound
     std::string upstream_key;               // bound to this one upstream key's id; "": not bound
     key_limits limits;
+    shared_options options;
     std::int64_t multiplier_ppm = 1'000'000;  // of the rated cost
     std::uint64_t revision = 0;               // of the stored record; not part of the JSON
 
@@ -52,6 +87,12 @@ struct access_key {
 // By the deny list first, then the allow list.
 [[nodiscard]] bool may_use_model(const access_key& key, std::string_view model) noexcept;
 [[nodiscard]] bool may_use_endpoint(const access_key& key, std::string_view family) noexcept;
+[[nodiscard]] bool may_call_with(const access_key& key, std::string_view user_agent) noexcept;
+[[nodiscard]] bool may_call_from(const access_key& key, const net::ip_address& client) noexcept;
+// Its time begins with the use that finds it so.
+[[nodiscard]] inline bool starts_at_first_use(const access_key& key) noexcept {
+    return !key.expires_at && key.options && key.options->expires_after.count() > 0;
+}
 [[nodiscard]] inline bool expired(const access_key& key, wall_time now) noexcept {
     return key.expires_at && *key.expires_at <= now;
 }

@@ -24,8 +24,14 @@ result<const access_key*> authenticator::identify(std::string_view credential, w
             errc::missing_api_key,
             "No access key was sent. Put it into the header \"Authorization: Bearer …\".");
     const access_key* key = nullptr;
-    if (credential.size() <= max_credential_size && shape_of(credential) != key_shape::mistyped)
-        key = table.find(hash_(credential));
+    if (credential.size() <= max_credential_size && shape_of(credential) != key_shape::mistyped) {
+        const auto hash = hash_(credential);
+        key = table.find(hash);
+        if (key == nullptr) {
+            key = table.find_earlier(hash);
+            if (key != nullptr && key->options->earlier_until <= now) key = nullptr;
+        }
+    }
     if (key == nullptr || key->deleted)
         return refused(errc::invalid_api_key, "This access key is not known here.");
     if (key->disabled) return refused(errc::key_disabled, "This access key is disabled.");

@@ -22,8 +22,8 @@ class authenticator {
     explicit authenticator(const secret& pepper) : hash_(pepper) {}
 
     // The key, valid as long as the table; or missing_api_key (empty text), invalid_api_key
-    // (unknown, mistyped or deleted), key_disabled, key_expired (by `now`, at once). The error
-    // says nothing of the credential.
+    // (unknown, mistyped, deleted, or an earlier text after its time), key_disabled, key_expired
+    // (by `now`, at once). The error says nothing of the credential.
     [[nodiscard]] result<const access_key*> identify(std::string_view credential, wall_time now,
                                                      const key_table& table);
 

@@ -75,6 +75,8 @@ key_table::key_table(std::vector<access_key> keys) {
     std::vector<access_key>().swap(keys);
     for (std::size_t i = 0; i < parts.size(); ++i)
         replace(i, std::move(parts[i]));
+    for_each([this](const access_key& key) { note_earlier(key); });
+    std::ranges::sort(earlier_);
 }
 
 std::size_t key_table::shard_of(const crypto::digest& hash) const noexcept {
@@ -93,6 +95,21 @@ const access_key* key_table::find(const crypto::digest& hash) const noexcept {
     return views_[shard_of(hash)].find(hash);
 }
 
+const access_key* key_table::find_earlier(const crypto::digest& hash) const noexcept {
+    const auto at = std::ranges::lower_bound(earlier_, hash, {},
+                                             &std::pair<crypto::digest, crypto::digest>::first);
+    return at != earlier_.end() && same(at->first, hash) ? find(at->second) : nullptr;
+}
+
+void key_table::note_earlier(const access_key& key) {
+    if (key.options && key.options->earlier_hash)
+        earlier_.emplace_back(*key.options->earlier_hash, key.hash);
+}
+
+void key_table::forget_earlier(const crypto::digest& of) {
+    std::erase_if(earlier_, [&](const auto& entry) { return entry.second == of; });
+}
+
 const access_key* key_table::find_id(std::string_view id) const noexcept {
     for (const auto& part : shards_) {
         for (const access_key& key : part->keys) {
@@ -106,6 +123,9 @@ key_table key_table::with(access_key key, const std::optional<crypto::digest>& o
     key_table next(*this);
     if (old_hash && *old_hash != key.hash) next = without(*old_hash);
     const std::size_t at = next.shard_of(key.hash);
+    next.forget_earlier(key.hash);
+    next.note_earlier(key);
+    std::ranges::sort(next.earlier_);
     std::vector<access_key> keys = next.shards_[at]->keys;
     keys.push_back(std::move(key));  // replaces the one with its hash
     next.replace(at, std::move(keys));
@@ -125,6 +145,7 @@ key_table key_table::without(const crypto::digest& hash) const {
     const std::size_t at = shard_of(hash);
     std::vector<access_key> keys = shards_[at]->keys;
     drop(keys, hash);
+    next.forget_earlier(hash);
     next.replace(at, std::move(keys));
     return next;
 }

@@ -26,6 +26,8 @@ class key_table {
     // nullptr: unknown. Deleted, disabled and expired keys are found, too; judging is the
     // authenticator's. The final comparison takes constant time.
     [[nodiscard]] const access_key* find(const crypto::digest& hash) const noexcept;
+    // The key whose text before the last one has this hash; its end is to be judged, too.
+    [[nodiscard]] const access_key* find_earlier(const crypto::digest& hash) const noexcept;
     // By id: a scan over all keys, for the control thread.
     [[nodiscard]] const access_key* find_id(std::string_view id) const noexcept;
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -63,9 +65,13 @@ class key_table {
 
     [[nodiscard]] std::size_t shard_of(const crypto::digest& hash) const noexcept;
     void replace(std::size_t at, std::vector<access_key> keys);
+    void note_earlier(const access_key& key);
+    void forget_earlier(const crypto::digest& of);
 
     std::vector<std::shared_ptr<const shard>> shards_;  // a power of two
     std::vector<view> views_;                           // of each shard: spares find() a cache miss
+    // Hash of an earlier text, hash of the key's own; sorted. Few keys have one.
+    std::vector<std::pair<crypto::digest, crypto::digest>> earlier_;
     std::size_t size_ = 0;
 };
 

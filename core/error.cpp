@@ -26,6 +26,8 @@ std::string_view to_string(errc code) noexcept {
         KW_NAME(key_expired);
         KW_NAME(model_not_allowed);
         KW_NAME(endpoint_not_allowed);
+        KW_NAME(client_not_allowed);
+        KW_NAME(ip_not_allowed);
         KW_NAME(rate_limit_exceeded);
         KW_NAME(insufficient_quota);
         KW_NAME(concurrency_limit_exceeded);

@@ -32,6 +32,8 @@ enum class errc : std::uint8_t {
     key_expired,
     model_not_allowed,
     endpoint_not_allowed,
+    client_not_allowed,          // by its User-Agent
+    ip_not_allowed,              // by its address
     rate_limit_exceeded,         // a window of the access key
     insufficient_quota,          // a budget of the access key
     concurrency_limit_exceeded,  // of the access key

@@ -51,6 +51,8 @@ class cidr {
     [[nodiscard]] bool contains(const ip_address& a) const noexcept;
     [[nodiscard]] std::string to_string() const;
 
+    friend bool operator==(const cidr&, const cidr&) = default;
+
   private:
     ip_address base_;
     unsigned bits_ = 0;  // of the 128-bit form

@@ -37,6 +37,8 @@ row row_of(errc code) noexcept {
             return {401, "authentication_error", "authentication_error"};
         case model_not_allowed:
         case endpoint_not_allowed:
+        case client_not_allowed:
+        case ip_not_allowed:
             return {403, "permission_error", "permission_error"};
         case store_not_found:
             return {404, "invalid_request_error", "not_found_error"};

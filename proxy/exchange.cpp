@@ -89,7 +89,7 @@ net::task<bool> exchange::run() {
 }
 
 result<void> exchange::identify() {
-    auto known = identify_caller(w_, snap_, head_);
+    auto known = identify_caller(w_, snap_, head_, client_.address);
     if (!known) return known.error();
     access_ = *known;
     if (!access_) return {};

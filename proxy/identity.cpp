@@ -9,7 +9,8 @@ namespace kw::proxy {
 using net::header_id;
 
 result<const auth::access_key*> identify_caller(worker& w, const snapshot& snap,
-                                                const net::http_head& head) {
+                                                const net::http_head& head,
+                                                const net::ip_address& client) {
     if (snap.settings->auth.open) return static_cast<const auth::access_key*>(nullptr);
     const std::string_view text = auth::pick_credential({
         .authorization = head.find(header_id::authorization),
@@ -25,6 +26,19 @@ result<const auth::access_key*> identify_caller(worker& w, const snapshot& snap,
                      "This key cannot be checked now because the store is out of reach; try again "
                      "shortly.",
                      error_source::store);
+    }
+    if (known && (*known)->options) {
+        if (!auth::may_call_from(**known, client)) {
+            return error(errc::ip_not_allowed,
+                         "This access key may not be used from " + client.to_string() + ".",
+                         error_source::downstream);
+        }
+        if (!auth::may_call_with(**known, head.find(header_id::user_agent))) {
+            return error(errc::client_not_allowed,
+                         "This access key may not be used by this client (by its User-Agent).",
+                         error_source::downstream);
+        }
+        if (auth::starts_at_first_use(**known)) w.note_first_use((*known)->id);
     }
     return known;
 }

@@ -229,7 +229,7 @@ net::task<bool> session::answer_health() {
 // What the holder of an access key asks about it: the worker knows who asks, the control thread
 // knows the answer.
 net::task<bool> session::answer_holder() {
-    auto known = identify_caller(worker_, worker_.current(), head_);
+    auto known = identify_caller(worker_, worker_.current(), head_, client_.address);
     if (known) {
         const bool no_body = head_.body() == net::framing::none;
         co_return co_await ask_control({}, no_body, *known ? (*known)->id : std::string());

@@ -98,6 +98,12 @@ net::task<void> worker::refuse(std::unique_ptr<net::stream> client) {
 void worker::replace_snapshot(std::shared_ptr<const snapshot> next) {
     if (next->pepper != current().pepper) authenticator_ = auth::authenticator(next->pepper);
     snapshot_ = holder(std::move(next));
+    first_used_.clear();
+}
+
+void worker::note_first_use(const std::string& access_key_id) {
+    if (shared_.first_used && first_used_.insert(access_key_id).second)
+        shared_.first_used(access_key_id);
 }
 
 bool worker::is_first_unpriced(std::string_view model) {

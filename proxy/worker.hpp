@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -52,6 +53,8 @@ struct services {
     pool::health& health;
     metrics::registry& registry;
     net::control_port& control;
+    // Any thread: this access key's time begins now. Told again and again until its end is known.
+    std::function<void(const std::string& access_key_id)> first_used;
     std::shared_ptr<net::tls_server_context> tls;  // null: plain HTTP
     load now;
     std::atomic<bool> draining{false};
@@ -110,6 +113,9 @@ class worker {
     // True once for each model; of more models than anyone has, for none.
     [[nodiscard]] bool is_first_unpriced(std::string_view model);
 
+    // Tells of it once for each snapshot.
+    void note_first_use(const std::string& access_key_id);
+
     void add(session& s);
     void remove(session& s) noexcept;
 
@@ -139,6 +145,7 @@ class worker {
     std::unordered_set<session*> sessions_;
     std::size_t refusals_ = 0;
     std::unordered_set<std::string> unpriced_;
+    std::unordered_set<std::string> first_used_;
 };
 
 }  // namespace kw::proxy

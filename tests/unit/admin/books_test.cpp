@@ -86,7 +86,7 @@ TEST_CASE("an access key's text is shown once and opens the door", "[admin]") {
     f.refused("PUT", "/admin/access-keys/" + id, R"({"disabled":"no"})");
     f.refused("PUT", "/admin/access-keys/" + id, R"({"hash":"00"})");
     CHECK(f.call("DELETE", "/admin/pool-groups/g").at("bound_access_keys").as_int64() == 1);
-    f.call("DELETE", "/admin/access-keys/" + id);
+    f.call("DELETE", "/admin/access-keys/" + id + "?purge=true");
     f.call("GET", "/admin/access-keys/" + id, {}, 404);
     CHECK(f.seen.find(text) == std::string::npos);
     CHECK(f.seen.find(crypto::to_hex(key.hash)) == std::string::npos);

@@ -29,6 +29,11 @@ access_key full_key() {
     k.group = "main";
     k.upstream_key = "uk_2";
     k.multiplier_ppm = 1'500'000;
+    k.options.edit() = {.clients_allow = {"curl/*"},
+                        .ips_allow = {*net::cidr::parse("10.0.0.0/8"), *net::cidr::parse("::1")},
+                        .earlier_hash = crypto::sha256("w"),
+                        .earlier_until = wall_time(std::chrono::milliseconds(1'767'225'600'999)),
+                        .expires_after = std::chrono::seconds(60)};
     k.revision = 9;
     return k;
 }
@@ -52,6 +57,8 @@ TEST_CASE("an access key survives its record") {
 
     access_key plain;
     plain.id = "ak_2";
+    CHECK(back->options->expires_after == std::chrono::seconds(60));
+
     const auto plain_back = access_key_from(to_record(plain));
     REQUIRE(plain_back.has_value());
     CHECK(*plain_back == plain);
@@ -74,6 +81,9 @@ TEST_CASE("a record with anything unexpected is refused by name") {
     CHECK(why(good + ",\"multiplier_ppm\":-1}").find("\"multiplier_ppm\"") != std::string::npos);
     CHECK(why(good + ",\"expires_ms\":9223372036854775807}").find("\"expires_ms\"") !=
           std::string::npos);
+    CHECK(why(good + ",\"ips_allow\":[\"10.0.0.1/8\"]}").find("\"ips_allow\"") !=
+          std::string::npos);
+    CHECK(why(good + ",\"earlier_hash\":\"aa\"}").find("\"earlier_hash\"") != std::string::npos);
     CHECK(why("{\"created_ms\":1}").find("missing field \"hash\"") != std::string::npos);
     CHECK(why("{\"hash\":\"aa\",\"created_ms\":1}").find("malformed field \"hash\"") !=
           std::string::npos);
@@ -98,4 +108,36 @@ TEST_CASE("models and endpoints that a key may use") {
     k.endpoints = {"chat"};
     CHECK(may_use_endpoint(k, "chat"));
     CHECK_FALSE(may_use_endpoint(k, "files"));
+}
+
+TEST_CASE("clients and addresses that may use a key") {
+    const auto ip = [](const char* text) { return *net::ip_address::parse(text); };
+    access_key k;
+    CHECK(may_call_with(k, ""));
+    CHECK(may_call_from(k, ip("192.0.2.1")));
+    k.options.edit().clients_allow = {"OpenAI/*", "curl/8.*"};
+    CHECK(may_call_with(k, "OpenAI/Python 1.2"));
+    CHECK_FALSE(may_call_with(k, "curl/7.1"));
+    CHECK_FALSE(may_call_with(k, ""));
+    CHECK(may_call_from(k, ip("192.0.2.1")));
+    const access_key before = k;
+    k.options.edit().ips_allow = {*net::cidr::parse("192.0.2.0/24"),
+                                  *net::cidr::parse("2001:db8::/32")};
+    CHECK(may_call_from(k, ip("192.0.2.200")));
+    CHECK(may_call_from(k, ip("::ffff:192.0.2.200")));
+    CHECK(may_call_from(k, ip("2001:db8::5")));
+    CHECK_FALSE(may_call_from(k, ip("192.0.3.1")));
+    CHECK_FALSE(may_call_from(k, ip("::1")));
+    // A copy keeps what it had.
+    CHECK(may_call_from(before, ip("192.0.3.1")));
+    CHECK_FALSE(before == k);
+}
+
+TEST_CASE("a key starts at its first use until it has an end") {
+    access_key k;
+    CHECK_FALSE(starts_at_first_use(k));
+    k.options.edit().expires_after = std::chrono::seconds(5);
+    CHECK(starts_at_first_use(k));
+    k.expires_at = wall_time{};
+    CHECK_FALSE(starts_at_first_use(k));
 }

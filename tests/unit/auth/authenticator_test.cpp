@@ -96,3 +96,23 @@ TEST_CASE("a text of our shape with a wrong check is refused even if its hash is
     authenticator a(pepper);
     CHECK(refusal(a, text, wall_time{}, table) == errc::invalid_api_key);
 }
+
+TEST_CASE("an earlier text opens the door until its end") {
+    manual_clock clock;
+    access_key key = key_of("ak_1", "new-key-text");
+    key.options.edit().earlier_hash = hash_key_text(secret("old-key-text"), pepper);
+    key.options.edit().earlier_until = clock.wall() + std::chrono::seconds(10);
+    const key_table table({key});
+    authenticator a(pepper);
+    CHECK(a.identify("old-key-text", clock.wall(), table).value() == table.find_id("ak_1"));
+    clock.advance(std::chrono::milliseconds(9'999));
+    CHECK(refusal(a, "old-key-text", clock.wall(), table) == errc::ok);
+    clock.advance(std::chrono::milliseconds(1));
+    CHECK(refusal(a, "old-key-text", clock.wall(), table) == errc::invalid_api_key);
+    CHECK(refusal(a, "new-key-text", clock.wall(), table) == errc::ok);
+
+    key.disabled = true;
+    const key_table disabled({key});
+    clock.advance(-std::chrono::seconds(10));
+    CHECK(refusal(a, "old-key-text", clock.wall(), disabled) == errc::key_disabled);
+}

@@ -101,3 +101,27 @@ TEST_CASE("a table that grows key by key stays right") {
     for (int i = 0; i < 3'000; ++i)
         REQUIRE(table.find(hash_of(i)) != nullptr);
 }
+
+TEST_CASE("a key is found by its earlier text, too, in every generation that has it") {
+    auto keys = many(2'000);
+    keys[5].options.edit().earlier_hash = hash_of(10'005);
+    keys[6].options.edit().earlier_hash = hash_of(10'006);
+    const key_table table(std::move(keys));
+    CHECK(table.size() == 2'000);
+    CHECK(table.find(hash_of(10'005)) == nullptr);
+    REQUIRE(table.find_earlier(hash_of(10'005)) != nullptr);
+    CHECK(table.find_earlier(hash_of(10'005)) == table.find(hash_of(5)));
+    CHECK(table.find_earlier(hash_of(5)) == nullptr);
+
+    access_key anew = numbered(5);
+    anew.hash = hash_of(20'005);
+    anew.options.edit().earlier_hash = hash_of(5);
+    const key_table next = table.with(anew, hash_of(5));
+    CHECK(next.find_earlier(hash_of(10'005)) == nullptr);
+    REQUIRE(next.find_earlier(hash_of(5)) != nullptr);
+    CHECK(next.find_earlier(hash_of(5))->hash == hash_of(20'005));
+    CHECK(next.find_earlier(hash_of(10'006))->id == "ak_6");
+    CHECK(next.without(hash_of(6)).find_earlier(hash_of(10'006)) == nullptr);
+    CHECK(next.with(numbered(6), hash_of(6)).find_earlier(hash_of(10'006)) == nullptr);
+    CHECK(table.find_earlier(hash_of(10'005)) != nullptr);
+}
