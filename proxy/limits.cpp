@@ -8,7 +8,6 @@
 #include "proxy/message_heads.hpp"
 #include "proxy/rate_limit_headers.hpp"
 #include "proxy/worker.hpp"
-#include "usage/estimate.hpp"
 
 namespace kw::proxy {
 namespace {
@@ -18,6 +17,10 @@ using outcome = store::admit_answer::outcome;
 
 constexpr auto answer_time = 10s;  // the admission has deadlines of its own
 constexpr auto queue_pause = 20ms;
+// A reservation is meant to be too large: texts have four bytes to a token or so, JSON and code
+// fewer, and what we add to a body (stream_options) or a provider to a prompt counts too.
+constexpr std::int64_t bytes_per_token = 3;
+constexpr std::int64_t added_tokens = 64;
 
 errc code_of(const store::limit& l) noexcept {
     switch (l.kind) {
@@ -51,7 +54,7 @@ store::admit_request exchange::admission_request() const {
     q.lease_ttl = lease_ttl;
     if (!endpoint_.billable) return q;
     usage::quantities most;
-    most.tokens.input = usage::estimate_tokens(record_.bytes_in);
+    most.tokens.input = record_.bytes_in / bytes_per_token + added_tokens;
     const bool has_output = endpoint_.family != "embeddings" && endpoint_.family != "moderations";
     if (has_output) {
         q.bounded = fields_.max_tokens > 0;

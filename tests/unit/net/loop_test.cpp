@@ -195,7 +195,8 @@ TEST_CASE("posted work runs in order, also from other threads", "[net][loop]") {
     std::thread stopper([&] {
         first.join();
         second.join();
-        on.stop();
+        // Behind what was posted by something posted.
+        on.post([&] { on.post([&] { on.stop(); }); });
     });
     on.run();
     stopper.join();
