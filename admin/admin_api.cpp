@@ -47,6 +47,18 @@ void add_retry_after(reply& r, std::chrono::milliseconds wait) {
     r.headers.emplace_back("Retry-After", std::to_string(seconds));
 }
 
+reply metrics(metrics::registry& of, std::string_view method) {
+    reply out;
+    if (method == "GET" || method == "HEAD") {
+        out.content_type = "text/plain; version=0.0.4; charset=utf-8";
+        out.body = of.render();
+        return out;
+    }
+    out = refuse(405, "method_not_allowed", "this route takes GET");
+    out.headers.emplace_back("Allow", "GET, HEAD");
+    return out;
+}
+
 }  // namespace
 
 // The only maker of calls: past admit() there is an allowed caller, before it no route is known.
@@ -59,7 +71,13 @@ class gate {
           records_(services_.store, services_.sealer, services_.pepper, services_.declared_groups) {
     }
 
-    reply admit(const net::control_request& request) {
+    // The answer, or what brings it about.
+    struct outcome {
+        reply now;
+        decltype(call::later) later;
+    };
+
+    outcome admit(const net::control_request& request) {
         const auto verdict =
             guard_.check(request.admin_key.reveal(), request.source, services_.clock.mono());
         reply out;
@@ -67,11 +85,13 @@ class gate {
             case auth::admin_verdict::allowed:
                 return dispatch(request);
             case auth::admin_verdict::disabled:
-                return refuse(403, "admin_disabled",
-                              "the admin API is off: set auth.admin_key (ADMIN_ACCESS_KEY) to a "
-                              "secret of 16 characters or more");
+                return {refuse(403, "admin_disabled",
+                               "the admin API is off: set auth.admin_key (ADMIN_ACCESS_KEY) to a "
+                               "secret of 16 characters or more"),
+                        {}};
             case auth::admin_verdict::missing:
-                return refuse(401, "missing_admin_key", "send the admin secret as x-admin-key");
+                return {refuse(401, "missing_admin_key", "send the admin secret as x-admin-key"),
+                        {}};
             case auth::admin_verdict::wrong:
                 out = refuse(401, "invalid_admin_key", "x-admin-key is wrong");
                 break;
@@ -85,18 +105,26 @@ class gate {
                     {"request_id", request.request_id},
                     {"status", out.status}});
         add_retry_after(out, verdict.retry_after);
-        return out;
+        return {std::move(out), {}};
     }
 
     void set_guard(auth::admin_guard guard) { guard_ = std::move(guard); }
     [[nodiscard]] const admin_services& services() const noexcept { return services_; }
 
   private:
-    reply dispatch(const net::control_request& request) {
+    outcome dispatch(const net::control_request& request) {
+        call c(services_, records_, random_, request);
+        outcome out;
+        out.now = find_and_run(c);
+        out.later = std::move(c.later);
+        return out;
+    }
+
+    reply find_and_run(call& c) {
+        const auto& request = c.request;
         if (request.body.size() > admin_api::max_body)
             return refuse(413, to_string(errc::body_too_large), "the body is larger than 8 MiB");
         const auto path = segments(request.path);
-        call c(services_, records_, random_, request);
         std::string allow;
         for (const route& r : route_table()) {
             if (!fits(r.info.path, path, c.id)) continue;
@@ -144,27 +172,20 @@ admin_api::admin_api(admin_services services, auth::admin_guard guard, random_so
     : impl_(new impl{gate(std::move(services), std::move(guard), random)}) {}
 admin_api::~admin_api() = default;
 
-net::control_response admin_api::handle(const net::control_request& request) {
-    reply out;
+void admin_api::handle(const net::control_request& request,
+                       const std::function<void(net::control_response)>& done) {
+    gate::outcome out;
     try {
-        if (request.path == "/metrics") {
-            if (request.method == "GET" || request.method == "HEAD") {
-                out.content_type = "text/plain; version=0.0.4; charset=utf-8";
-                out.body = impl_->gate.services().registry.render();
-                return out;
-            }
-            out = refuse(405, "method_not_allowed", "this route takes GET");
-            out.headers.emplace_back("Allow", "GET, HEAD");
-            return out;
-        }
-        out = impl_->gate.admit(request);
+        out = request.path == "/metrics"
+                  ? gate::outcome{metrics(impl_->gate.services().registry, request.method), {}}
+                  : impl_->gate.admit(request);
     } catch (const std::exception& e) {
         // Out of memory, or a mistake of ours; what() of either holds nothing of the request.
         log::event(log::level::error, "admin.failed", {{"reason", e.what()}});
-        out = refuse(500, to_string(errc::internal), "internal error");
+        out = {refuse(500, to_string(errc::internal), "internal error"), {}};
     }
-    out.headers.emplace_back("Cache-Control", "no-store");
-    return out;
+    if (out.later) return out.later(done);
+    done(std::move(out.now));
 }
 
 void admin_api::set_guard(auth::admin_guard guard) {

@@ -27,6 +27,7 @@ struct settings;
 namespace pool {
 class state_table;
 class health;
+class key_tests;
 struct group;
 }  // namespace pool
 namespace store {
@@ -51,6 +52,7 @@ struct admin_services {
     pool::health& health;
     metrics::registry& registry;
     const clock_source& clock;
+    pool::key_tests& tests;
     // Records were written: rebuild the snapshot soon (the change feed would tell as well).
     std::function<void()> changed;
     std::function<std::shared_ptr<const config::settings>()> settings;
@@ -69,6 +71,7 @@ struct route_info {
     std::string_view method;
     std::string_view path;  // "/admin/keys/{id}"
     std::string_view summary;
+    bool text = false;  // its good answer is plain text, not an envelope
 };
 
 // Control thread only. handle() blocks for as long as the store's calls do.
@@ -79,9 +82,11 @@ class admin_api {
     admin_api(const admin_api&) = delete;
     admin_api& operator=(const admin_api&) = delete;
 
-    // Any path under /admin, and /metrics. Never throws. Bodies above `max_body` are refused (a
-    // batch of 10,000 keys has about 2 MiB).
-    [[nodiscard]] net::control_response handle(const net::control_request& request);
+    // Any path under /admin, and /metrics. `done` is called once: before this returns, or by the
+    // test of a key when its upstream has answered. Bodies above `max_body` are refused (a batch of
+    // 10,000 keys has about 2 MiB).
+    void handle(const net::control_request& request,
+                const std::function<void(net::control_response)>& done);
 
     // Another admin secret after a reload.
     void set_guard(auth::admin_guard guard);

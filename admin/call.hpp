@@ -2,6 +2,7 @@
 // gate makes a `call`, after its check, so no handler can run without one.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,9 @@ class call {
     const net::control_request& request;
     // What stood in the place of {…} in the route's path, decoded.
     std::string id;
+    // Set by a handler whose answer comes later, when this has called what it is given; the reply
+    // that it returned is not sent. It may use the services, not the call.
+    std::function<void(std::function<void(reply)>)> later;
 
     [[nodiscard]] query_fields query() const { return query_fields(request.query); }
     [[nodiscard]] result<boost::json::object> body() const;

@@ -34,6 +34,14 @@ result<reply> delete_disabled_keys(call& c);
 result<reply> delete_banned_keys(call& c);
 // key_batch.cpp
 result<reply> add_keys(call& c);
+// key_tests.cpp
+result<reply> test_key(call& c);
+result<reply> test_all_keys(call& c);
+result<reply> show_task(call& c);
+// key_export.cpp
+result<reply> export_keys(call& c);
+// openapi.cpp
+result<reply> show_openapi(call& c);
 // groups.cpp
 result<reply> list_groups(call& c);
 result<reply> show_group(call& c);

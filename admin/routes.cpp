@@ -10,10 +10,15 @@ constexpr std::array table{
     route{{"GET", "/admin/stats", "counts of keys by state, today's use"}, show_stats},
     route{{"GET", "/admin/health", "store, journal, workers, keys, version"}, show_health, false},
     route{{"GET", "/admin/prices", "the price table in force"}, list_prices, false},
+    route{
+        {"GET", "/admin/openapi.json", "this API as an OpenAPI 3.1 document"}, show_openapi, false},
 
     route{{"GET", "/admin/keys", "upstream keys: filter, search, sort, pages"}, list_keys},
     route{{"POST", "/admin/keys", "adds one upstream key"}, create_key},
     route{{"POST", "/admin/keys/batch", "adds many upstream keys"}, add_keys},
+    route{{"POST", "/admin/keys/test-all", "begins a test of every upstream key"}, test_all_keys},
+    route{{"GET", "/admin/keys/export", "the upstream keys as text, one a line", true},
+          export_keys},
     route{{"DELETE", "/admin/keys/disabled", "deletes every disabled key"}, delete_disabled_keys},
     route{{"DELETE", "/admin/keys/banned", "deletes every banned key"}, delete_banned_keys},
     route{{"GET", "/admin/keys/{id}", "one upstream key"}, show_key},
@@ -22,6 +27,8 @@ constexpr std::array table{
     route{{"PATCH", "/admin/keys/{id}/toggle", "disables, enables, bans or unbans"}, toggle_key},
     route{{"PATCH", "/admin/keys/{id}/pool", "moves a key to another group"}, move_key},
     route{{"PATCH", "/admin/keys/{id}/notes", "replaces a key's notes"}, note_key},
+    route{{"POST", "/admin/keys/{id}/test", "tests a key by a call to its upstream"}, test_key},
+    route{{"GET", "/admin/tasks/{id}", "how far a test of all keys is"}, show_task, false},
 
     route{{"GET", "/admin/pool-groups", "groups with their counts"}, list_groups},
     route{{"POST", "/admin/pool-groups", "makes a group"}, create_group},

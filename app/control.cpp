@@ -21,7 +21,7 @@ void runtime::impl::handle(net::control_request request,
                            std::function<void(net::control_response)> done) {
     control_.get().post([this, r = std::make_shared<net::control_request>(std::move(request)),
                          done = std::move(done)] {
-        if (!r->path.starts_with("/v1/")) return done(admin_->handle(*r));
+        if (!r->path.starts_with("/v1/")) return admin_->handle(*r, done);
         const auto& keys = catalog_->access_records();
         const auto key = keys.find(r->access_key_id);
         done(admin::answer_holder(*r, {.store = *store_,
@@ -188,6 +188,21 @@ void runtime::impl::report_expired_keys() {
     expiry_seen_ = now;
 }
 
+std::optional<jobs::probe_subject> runtime::impl::find_probe(const std::string& key_id) {
+    const auto key = catalog_->keys().find(key_id);
+    if (key == catalog_->keys().end() || key->second->value.empty()) return std::nullopt;
+    const auto group = catalog_->groups().find(key->second->group_id);
+    if (group == catalog_->groups().end()) return std::nullopt;
+    auto target = builder_.probe_target(*settings(), *key->second, *group->second);
+    if (!target) return std::nullopt;
+    return jobs::probe_subject{key->second, std::move(*target)};
+}
+
+net::task<jobs::probe_answer> runtime::impl::call_probe(jobs::probe_subject subject) {
+    return jobs::probe(control_.get(), *control_dns_, std::move(subject),
+                       settings()->pool.probe_timeout);
+}
+
 net::task<void> runtime::impl::feed_rounds() {
     net::waiter w(control_.get());
     while (!stopping_) {
@@ -215,14 +230,7 @@ net::task<void> runtime::impl::second_rounds() {
         }
         save_states(100ms);
         report_expired_keys();
-        prober_->run_due(
-            [this](const std::string& id) -> pool::key_ptr {
-                const auto it = catalog_->keys().find(id);
-                return it == catalog_->keys().end() ? nullptr : it->second;
-            },
-            [this](const pool::upstream_key& key) {
-                return builder_.probe_target(key, *catalog_->groups().at(key.group_id));
-            });
+        prober_->run_due();
         if (mono >= next_clean_up) {
             const auto removed = store_->clean_up();
             next_clean_up = mono + (removed && *removed > 0 ? 1s : 60s);

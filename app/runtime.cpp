@@ -269,6 +269,10 @@ void runtime::impl::open_listeners() {
     budgets_ = std::make_unique<jobs::budget_loader>(*store_, *admission_, clock_);
     load_budgets();
     first_uses_ = std::make_unique<jobs::first_uses>(*store_);
+    const auto find = [this](const std::string& id) { return find_probe(id); };
+    const auto call = [this](jobs::probe_subject s) { return call_probe(std::move(s)); };
+    prober_ = std::make_unique<jobs::prober>(health_, states_, clock_, find, call);
+    tester_ = std::make_unique<jobs::key_tester>(health_, states_, clock_, find, call);
     admin_ = std::make_unique<admin::admin_api>(
         admin::admin_services{.store = *store_,
                               .sealer = *sealer_,
@@ -277,6 +281,7 @@ void runtime::impl::open_listeners() {
                               .health = health_,
                               .registry = registry_,
                               .clock = clock_,
+                              .tests = *tester_,
                               .changed = [this] { refresh(false); },
                               .settings = [this] { return settings(); },
                               .prices = [this] { return builder_.prices(); },
@@ -364,8 +369,6 @@ void runtime::start() {
         t->start();
     m.control_.start([&m](net::loop& on) {
         m.control_dns_ = std::make_unique<net::dns_cache>(on, m.resolver_);
-        m.prober_ = std::make_unique<jobs::prober>(on, *m.control_dns_, m.health_, m.states_,
-                                                   m.clock_, m.settings()->pool.probe_timeout);
         m.refresh(true);
         net::spawn("feed", m.feed_rounds());
         net::spawn("rounds", m.second_rounds());

@@ -20,6 +20,7 @@
 #include "jobs/budget_loader.hpp"
 #include "jobs/catalog.hpp"
 #include "jobs/first_uses.hpp"
+#include "jobs/key_tester.hpp"
 #include "jobs/prober.hpp"
 #include "jobs/seed.hpp"
 #include "mock/mock_upstream.hpp"
@@ -68,6 +69,8 @@ struct runtime::impl final : net::control_port {
     void note_counters();
     void save_states(std::chrono::milliseconds at_most);
     void report_expired_keys();
+    [[nodiscard]] std::optional<jobs::probe_subject> find_probe(const std::string& key_id);
+    [[nodiscard]] net::task<jobs::probe_answer> call_probe(jobs::probe_subject subject);
     void apply_configuration(config::loaded next);
     void reload();
     [[nodiscard]] jobs::seed_context seeding() {
@@ -110,6 +113,7 @@ struct runtime::impl final : net::control_port {
     net::worker_thread control_;
     std::unique_ptr<net::dns_cache> control_dns_;
     std::unique_ptr<jobs::prober> prober_;
+    std::unique_ptr<jobs::key_tester> tester_;
     std::vector<std::unique_ptr<net::worker_thread>> threads_;
     std::vector<std::unique_ptr<proxy::worker>> workers_;
     std::atomic<bool> ready_{false};

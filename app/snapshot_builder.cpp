@@ -28,6 +28,19 @@ bool exempt_from_proxy(const std::string& host, const std::vector<std::string>& 
     });
 }
 
+// None: straight to the host.
+result<std::optional<net::egress_proxy>> proxy_for(const config::upstream_settings& upstream,
+                                                   const pool::group& group,
+                                                   const std::string& host) {
+    const secret text =
+        group.egress_proxy.empty() ? upstream.egress_proxy : secret(group.egress_proxy);
+    if (text.empty() || exempt_from_proxy(host, upstream.no_proxy))
+        return std::optional<net::egress_proxy>();
+    auto proxy = net::parse_egress_proxy(text);
+    if (!proxy) return proxy.error();
+    return std::optional(std::move(*proxy));
+}
+
 pool::policy_settings policy_of(const config::pool_settings& s) {
     pool::policy_settings p;
     p.ban_402 = s.ban_402;
@@ -95,13 +108,9 @@ result<std::shared_ptr<const proxy::upstream_target>> snapshot_builder::make_tar
         if (!tls) return tls.error();
         target->connect.to.tls = std::move(*tls);
     }
-    const secret proxy_text =
-        group.egress_proxy.empty() ? upstream.egress_proxy : secret(group.egress_proxy);
-    if (!proxy_text.empty() && !exempt_from_proxy(base->host, upstream.no_proxy)) {
-        auto proxy = net::parse_egress_proxy(proxy_text);
-        if (!proxy) return proxy.error();
-        target->connect.proxy = std::move(*proxy);
-    }
+    auto proxy = proxy_for(upstream, group, base->host);
+    if (!proxy) return proxy.error();
+    target->connect.proxy = std::move(*proxy);
     const auto& t = group.timeouts;
     target->connect.connect_timeout =
         std::chrono::ceil<std::chrono::milliseconds>(t.connect.value_or(upstream.connect_timeout));
@@ -219,11 +228,14 @@ result<std::shared_ptr<const proxy::snapshot>> snapshot_builder::build(
     return next;
 }
 
-jobs::probe_target snapshot_builder::probe_target(const pool::upstream_key& key,
-                                                  const pool::group& group) {
+result<jobs::probe_target> snapshot_builder::probe_target(const config::settings& settings,
+                                                          const pool::upstream_key& key,
+                                                          const pool::group& group) {
     jobs::probe_target to;
     const std::string base =
         without_last_slash(key.base_url.empty() ? group.base_url : key.base_url);
+    const auto url = net::parse_url(base);
+    if (!url) return url.error();
     const std::string& provider = key.provider.empty() ? group.provider : key.provider;
     if (provider == "anthropic") {
         to.url = base + (base.ends_with("/v1") ? "/models" : "/v1/models");
@@ -232,12 +244,19 @@ jobs::probe_target snapshot_builder::probe_target(const pool::upstream_key& key,
         to.url = base + "/v1beta/models";
         to.header = "x-goog-api-key";
     } else {
-        auto url = net::parse_url(base);
-        to.url = base + (url && url->path == "/" ? "/v1/models" : "/models");
+        to.url = base + (url->path == "/" ? "/v1/models" : "/models");
         to.header = "Authorization";
         to.value_prefix = "Bearer ";
     }
-    if (auto tls = tls_for(group.tls_ca)) to.tls = std::move(*tls);
+    const auto& upstream = settings.upstream;
+    if (url->tls) {
+        auto tls = tls_for(group.tls_ca.empty() ? upstream.tls_ca : group.tls_ca);
+        if (!tls) return tls.error();
+        to.tls = std::move(*tls);
+    }
+    auto proxy = proxy_for(upstream, group, url->host);
+    if (!proxy) return proxy.error();
+    to.proxy = std::move(*proxy);
     return to;
 }
 

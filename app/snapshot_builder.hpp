@@ -24,9 +24,11 @@ class snapshot_builder {
         std::shared_ptr<const config::settings> settings, jobs::catalog& known,
         const secret& pepper, bool stale);
 
-    // Where a test of this key goes.
-    [[nodiscard]] jobs::probe_target probe_target(const pool::upstream_key& key,
-                                                  const pool::group& group);
+    // Where a test of this key goes. errc::invalid_argument: a URL, CA file or egress proxy that
+    // cannot be used.
+    [[nodiscard]] result<jobs::probe_target> probe_target(const config::settings& settings,
+                                                          const pool::upstream_key& key,
+                                                          const pool::group& group);
 
     // As of the last build.
     [[nodiscard]] std::shared_ptr<const usage::price_table> prices() const { return prices_; }

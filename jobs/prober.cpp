@@ -6,41 +6,57 @@
 
 namespace kw::jobs {
 
-void prober::run_due(const std::function<pool::key_ptr(const std::string&)>& find,
-                     const std::function<probe_target(const pool::upstream_key&)>& target) {
+std::string_view to_string(pool::probe_outcome outcome) noexcept {
+    switch (outcome) {
+        case pool::probe_outcome::passed:
+            return "passed";
+        case pool::probe_outcome::failed:
+            return "failed";
+        case pool::probe_outcome::inconclusive:
+            break;
+    }
+    return "inconclusive";
+}
+
+net::task<probe_answer> probe(net::loop& on, net::dns_cache& dns, probe_subject subject,
+                              std::chrono::milliseconds timeout) {
+    net::http_request r;
+    r.url = subject.target.url;
+    r.credential = {subject.target.header,
+                    secret(subject.target.value_prefix + std::string(subject.key->value.reveal()))};
+    r.deadline = on.now() + timeout;
+    r.tls = subject.target.tls;
+    r.proxy = subject.target.proxy;
+    const auto answer = co_await net::request(on, dns, std::move(r));
+    probe_answer out;
+    if (!answer) {
+        out.failure = answer.error().code;
+        co_return out;
+    }
+    out.status = answer->status;
+    if (out.status == 200) out.outcome = pool::probe_outcome::passed;
+    if (out.status == 401 || out.status == 402) out.outcome = pool::probe_outcome::failed;
+    co_return out;
+}
+
+void prober::run_due() {
     for (const pool::slot_id slot : health_.due_probes(clock_.mono())) {
-        pool::key_ptr key = find(states_.key_id(slot));
-        if (!key || key->value.empty()) {
+        auto subject = find_(states_.key_id(slot));
+        if (!subject) {
             health_.on_probe_result(slot, pool::probe_outcome::inconclusive, clock_.mono(),
                                     clock_.wall());
             continue;
         }
-        probe_target to = target(*key);
-        net::spawn("probe", probe(slot, std::move(key), std::move(to)));
+        net::spawn("probe", run(slot, std::move(*subject)));
     }
 }
 
-net::task<void> prober::probe(pool::slot_id slot, pool::key_ptr key, probe_target target) {
-    net::http_request r;
-    r.url = target.url;
-    r.credential = {target.header, secret(target.value_prefix + std::string(key->value.reveal()))};
-    r.deadline = loop_.now() + timeout_;
-    r.tls = target.tls;
-    auto answer = co_await net::request(loop_, dns_, std::move(r));
-    auto outcome = pool::probe_outcome::inconclusive;
-    int status = 0;
-    if (answer) {
-        status = answer->status;
-        if (status == 200) outcome = pool::probe_outcome::passed;
-        if (status == 401 || status == 402) outcome = pool::probe_outcome::failed;
-    }
-    health_.on_probe_result(slot, outcome, clock_.mono(), clock_.wall());
+net::task<void> prober::run(pool::slot_id slot, probe_subject subject) {
+    const std::string alias = subject.key->alias;
+    const probe_answer answer = co_await call_(std::move(subject));
+    health_.on_probe_result(slot, answer.outcome, clock_.mono(), clock_.wall());
     log::event(log::level::info, "key.probed",
-               {{"key", key->alias},
-                {"status", status},
-                {"outcome", outcome == pool::probe_outcome::passed   ? "passed"
-                            : outcome == pool::probe_outcome::failed ? "failed"
-                                                                     : "inconclusive"}});
+               {{"key", alias}, {"status", answer.status}, {"outcome", to_string(answer.outcome)}});
 }
 
 }  // namespace kw::jobs

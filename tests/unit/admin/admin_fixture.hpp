@@ -12,6 +12,7 @@
 #include "core/metrics.hpp"
 #include "pool/health.hpp"
 #include "pool/key_state.hpp"
+#include "pool/key_test.hpp"
 #include "pool/upstream_key.hpp"
 #include "store/journal_shipper.hpp"
 #include "store/store.hpp"
@@ -21,6 +22,27 @@
 namespace kw::admin::test {
 
 inline constexpr const char* admin_secret = "canary-admin-secret-0001";
+
+// Answers when the test says so.
+struct fake_tests final : pool::key_tests {
+    std::string asked;
+    std::function<void(const pool::key_test&)> done;
+    std::vector<std::string> ids;
+    pool::test_progress progress{.id = "task_1"};
+
+    void test(std::string key_id, std::function<void(const pool::key_test&)> then) override {
+        asked = std::move(key_id);
+        done = std::move(then);
+    }
+    pool::test_progress test_all(std::vector<std::string> key_ids) override {
+        ids = std::move(key_ids);
+        progress.total = ids.size();
+        return progress;
+    }
+    [[nodiscard]] std::optional<pool::test_progress> task(std::string_view id) const override {
+        return id == progress.id ? std::optional(progress) : std::nullopt;
+    }
+};
 
 struct fixture {
     store::test::temp_folder folder;
@@ -34,6 +56,7 @@ struct fixture {
     std::shared_ptr<config::settings> settings = std::make_shared<config::settings>();
     std::vector<std::shared_ptr<const pool::group>> declared;
     int changes = 0;
+    fake_tests tests;
     admin_api api{{.store = *store,
                    .sealer = sealer,
                    .pepper = pepper,
@@ -41,6 +64,7 @@ struct fixture {
                    .health = health,
                    .registry = registry,
                    .clock = clock,
+                   .tests = tests,
                    .changed = [this] { ++changes; },
                    .settings = [this] { return settings; },
                    .prices = [] { return usage::price_table::builtin(); },
@@ -64,8 +88,18 @@ struct fixture {
         r.admin_key = secret(admin_secret);
         return r;
     }
+    // Of a route that answers at once.
+    net::control_response handle(const net::control_request& r) {
+        std::optional<net::control_response> out;
+        api.handle(r, [&out](net::control_response answer) {
+            CHECK(!out);
+            out = std::move(answer);
+        });
+        REQUIRE(out);
+        return std::move(*out);
+    }
     net::control_response send(const net::control_request& r) {
-        auto out = api.handle(r);
+        auto out = handle(r);
         seen += out.body;
         return out;
     }
