@@ -52,21 +52,46 @@ result<std::vector<std::string>> ids(body_fields& in) {
     return out;
 }
 
-// As the record is now, whatever was listed before.
-errc change_one(call& c, const std::string& id, const json::object& changes) {
-    auto record = c.services.store.get(auth::access_key_kind, id);
-    if (!record) return record.error().code;
-    const auto before = auth::access_key_from(*record);
-    if (!before) return before.error().code;
-    if (before->deleted) return errc::store_not_found;
-    if (const auto after = change_access_key(*record, changes); !after) return after.error().code;
-    const auto written = c.services.store.put(*record);
-    return written ? errc::ok : written.error().code;
+// Writes those that are possible and puts the result of each in its place.
+reply write_all(call& c, std::vector<outcome> all, const std::vector<store::change>& writes) {
+    const auto done = c.services.store.write_all(writes);
+    std::size_t next = 0;
+    for (auto& one : all) {
+        if (one.reason != errc::ok) continue;
+        if (const auto& written = done[next++]; !written) one.reason = written.error().code;
+    }
+    return told(all);
 }
 
-errc purge_one(call& c, const std::string& id) {
-    const auto erased = c.services.store.erase(auth::access_key_kind, id, 0);
-    return erased ? errc::ok : erased.error().code;
+// As the records are now, whatever was listed before.
+reply change_all(call& c, const std::vector<std::string>& ids, const json::object& changes) {
+    std::vector<outcome> all;
+    std::vector<store::change> writes;
+    for (const auto& id : ids) {
+        auto& one = all.emplace_back(outcome{id});
+        auto record = c.services.store.get(auth::access_key_kind, id);
+        const auto before =
+            record ? auth::access_key_from(*record) : result<auth::access_key>(record.error());
+        const auto after = before ? change_access_key(*record, changes) : before;
+        if (!after) {
+            one.reason = after.error().code;
+        } else if (before->deleted) {
+            one.reason = errc::store_not_found;
+        } else {
+            writes.push_back({std::move(*record), false});
+        }
+    }
+    return write_all(c, std::move(all), writes);
+}
+
+reply purge_all(call& c, const std::vector<std::string>& ids) {
+    std::vector<outcome> all;
+    std::vector<store::change> writes;
+    for (const auto& id : ids) {
+        all.push_back({id});
+        writes.push_back({{std::string(auth::access_key_kind), id, 0, {}}, true});
+    }
+    return write_all(c, std::move(all), writes);
 }
 
 }  // namespace
@@ -84,26 +109,36 @@ result<reply> create_access_keys(call& c) {
     if (const auto ok = in.finish(); !ok) return ok.error();
     if (!changes) return changes.error();
 
+    struct fresh {
+        secret text;
+        auth::access_key key;
+    };
+    std::vector<fresh> all;
+    std::vector<store::change> writes;
+    for (std::uint64_t n = 1; n <= count; ++n) {
+        auto text = auth::make_key_text();
+        auto record = new_access_key(c, text);
+        (*changes)["name"] = *name + "-" + std::to_string(n);
+        auto key = change_access_key(record, *changes);
+        if (!key) return key.error();
+        all.push_back({std::move(text), std::move(*key)});
+        writes.push_back({std::move(record), false});
+    }
+    const auto written = c.services.store.write_all(writes);
     std::string keys;
     json_writer w(keys);
     w.begin_array();
     std::optional<error> failed;
     std::uint64_t made = 0;
-    while (made < count && !failed) {
-        const auto text = auth::make_key_text();
-        auto record = new_access_key(c, text);
-        (*changes)["name"] = *name + "-" + std::to_string(made + 1);
-        const auto key = change_access_key(record, *changes);
-        if (!key) return key.error();  // the first one tells
-        const auto revision = c.services.store.put(record);
-        if (!revision) {
-            failed = revision.error();
-            break;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        if (!written[i]) {
+            failed = written[i].error();
+            continue;
         }
         ++made;
-        w.begin_object().field("id", key->id).field("key", text.reveal());
-        w.field("masked", key->masked).field("name", key->name);
-        w.field("revision", *revision).end_object();
+        w.begin_object().field("id", all[i].key.id).field("key", all[i].text.reveal());
+        w.field("masked", all[i].key.masked).field("name", all[i].key.name);
+        w.field("revision", *written[i]).end_object();
     }
     w.end_array();
     std::string data;
@@ -137,10 +172,7 @@ result<reply> update_access_keys(call& c) {
     blank.id = "blank";
     auto trial = auth::to_record(blank);
     if (const auto taken = change_access_key(trial, *changes); !taken) return taken.error();
-    std::vector<outcome> all;
-    for (const auto& id : *which)
-        all.push_back({id, change_one(c, id, *changes)});
-    return told(all);
+    return change_all(c, *which, *changes);
 }
 
 result<reply> delete_access_keys(call& c) {
@@ -152,11 +184,8 @@ result<reply> delete_access_keys(call& c) {
     if (purge != nullptr && !purge->is_bool()) in.fault("purge", "must be true or false");
     if (const auto ok = in.finish(); !ok) return ok.error();
     if (!which) return which.error();
-    const bool gone = purge != nullptr && purge->get_bool();
-    std::vector<outcome> all;
-    for (const auto& id : *which)
-        all.push_back({id, gone ? purge_one(c, id) : change_one(c, id, {{"deleted", true}})});
-    return told(all);
+    if (purge != nullptr && purge->get_bool()) return purge_all(c, *which);
+    return change_all(c, *which, {{"deleted", true}});
 }
 
 }  // namespace kw::admin

@@ -105,6 +105,9 @@ class store {
     // Like put; revision 0 erases whatever is there. errc::store_not_found, errc::store_conflict.
     virtual result<void> erase(std::string_view kind, std::string_view id,
                                std::uint64_t revision) = 0;
+    // Many of these at the price of a few: each succeeds or fails by itself, in order, as put or
+    // erase would (then with the change's own revision).
+    virtual std::vector<result<std::uint64_t>> write_all(std::span<const change> writes) = 0;
 
     // --- change feed ---------------------------------------------------------------------------
     // What changed after `revision`; 0 asks for everything (no erased entries then). At most

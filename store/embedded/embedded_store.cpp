@@ -99,6 +99,27 @@ class embedded_store final : public store {
         return {};
     }
 
+    std::vector<result<std::uint64_t>> write_all(std::span<const change> writes) override {
+        const auto hold = begin();
+        sqlite::transaction all(*db_);
+        std::vector<result<std::uint64_t>> out;
+        out.reserve(writes.size());
+        auto last = revision_;
+        for (const auto& w : writes) {
+            const record& r = w.after;
+            out.push_back(change_one(r.kind, r.id, r.revision, w.erased ? "" : r.json, w.erased,
+                                     last + 1, nullptr));
+            if (out.back()) last = *out.back();
+        }
+        if (!db_->ok() || !all.commit())
+            return std::vector<result<std::uint64_t>>(writes.size(), lost());
+        if (last != revision_) {
+            revision_ = last;
+            changed_.notify_all();
+        }
+        return out;
+    }
+
     result<record> get(std::string_view kind, std::string_view id) override {
         const auto hold = begin();
         auto row = db_->prepare(
@@ -376,6 +397,18 @@ class embedded_store final : public store {
                                         std::uint64_t* current) {
         const auto hold = begin();
         sqlite::transaction all(*db_);
+        const auto revision = change_one(kind, id, expected, json, erase, revision_ + 1, current);
+        if (!revision) return revision;
+        if (!all.commit()) return lost();
+        revision_ = *revision;
+        changed_.notify_all();
+        return revision;
+    }
+
+    // In a transaction that is under way; revision_ is the caller's to set.
+    result<std::uint64_t> change_one(std::string_view kind, std::string_view id,
+                                     std::uint64_t expected, std::string_view json, bool erase,
+                                     std::uint64_t next, std::uint64_t* current) {
         std::uint64_t stored = 0;
         {
             auto row =
@@ -386,7 +419,6 @@ class embedded_store final : public store {
         if (current != nullptr) *current = stored;
         if (erase && stored == 0) return not_found(kind, id);
         if (stored != expected && !(erase && expected == 0)) return conflict(kind, id);
-        const auto next = revision_ + 1;
         db_->prepare(
                "INSERT INTO records VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET "
                "revision=excluded.revision, erased=excluded.erased, json=excluded.json")
@@ -399,9 +431,6 @@ class embedded_store final : public store {
         db_->prepare("UPDATE meta SET value=? WHERE name='revision'")
             .bind(static_cast<std::int64_t>(next))
             .step();
-        if (!all.commit()) return lost();
-        revision_ = next;
-        changed_.notify_all();
         return next;
     }
 

@@ -28,6 +28,16 @@ bool read_record(std::string_view stored, record& r) {
     return true;
 }
 
+result<std::uint64_t> read_write(const reply& a, std::string_view kind, std::string_view id,
+                                 std::uint64_t* current) {
+    if (a.items.size() != 2) return strange(a);
+    const auto revision = static_cast<std::uint64_t>(a.items[1].as_number());
+    if (a.items[0].text == "ok") return revision;
+    if (current != nullptr) *current = revision;
+    if (a.items[0].text == "missing") return not_found(kind, id);
+    return conflict(kind, id);
+}
+
 }  // namespace
 
 redis_store::redis_store(target to, const redis_options& options, const clock_source& clock)
@@ -48,9 +58,8 @@ std::string redis_store::sharded(std::size_t shard, std::string_view rest) const
     return options_.prefix + "{" + std::to_string(shard) + "}:" + std::string(rest);
 }
 
-result<std::uint64_t> redis_store::write_record(std::string_view kind, std::string_view id,
-                                                std::uint64_t expected, std::string_view json,
-                                                bool erase, std::uint64_t* current) {
+void redis_store::add_write(pipeline& to, std::string_view kind, std::string_view id,
+                            std::uint64_t expected, std::string_view json, bool erase) {
     const std::array keys{global("rec:", kind), global("ids:", kind), global("rev"),
                           global("feed")};
     const std::array arguments{std::string(id),
@@ -59,17 +68,37 @@ result<std::uint64_t> redis_store::write_record(std::string_view kind, std::stri
                                std::string(erase ? "1" : "0"),
                                std::string(kind) + ":" + std::string(id),
                                global("feed")};
+    control_.add_script(to, script::change_record, keys, arguments);
+}
+
+result<std::uint64_t> redis_store::write_record(std::string_view kind, std::string_view id,
+                                                std::uint64_t expected, std::string_view json,
+                                                bool erase, std::uint64_t* current) {
     pipeline ask;
-    control_.add_script(ask, script::change_record, keys, arguments);
+    add_write(ask, kind, id, expected, json, erase);
     const auto answers = control_.call(ask);
     if (!answers) return answers.error();
-    const auto& a = answers->front();
-    if (a.items.size() != 2) return strange(a);
-    const auto revision = static_cast<std::uint64_t>(a.items[1].as_number());
-    if (a.items[0].text == "ok") return revision;
-    if (current != nullptr) *current = revision;
-    if (a.items[0].text == "missing") return not_found(kind, id);
-    return conflict(kind, id);
+    return read_write(answers->front(), kind, id, current);
+}
+
+std::vector<result<std::uint64_t>> redis_store::write_all(std::span<const change> writes) {
+    constexpr std::size_t in_one_call = 250;
+    std::vector<result<std::uint64_t>> out;
+    out.reserve(writes.size());
+    while (!writes.empty()) {
+        const auto some = writes.first(std::min(writes.size(), in_one_call));
+        writes = writes.subspan(some.size());
+        pipeline ask;
+        for (const auto& w : some)
+            add_write(ask, w.after.kind, w.after.id, w.after.revision, w.after.json, w.erased);
+        const auto answers = control_.call(ask);
+        for (std::size_t i = 0; i < some.size(); ++i) {
+            const record& r = some[i].after;
+            out.push_back(answers ? read_write((*answers)[i], r.kind, r.id, nullptr)
+                                  : result<std::uint64_t>(answers.error()));
+        }
+    }
+    return out;
 }
 
 result<std::uint64_t> redis_store::put(const record& r, std::uint64_t* current) {

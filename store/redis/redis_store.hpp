@@ -20,6 +20,7 @@ class redis_store final : public store {
     result<record> get(std::string_view kind, std::string_view id) override;
     result<page<record>> list(std::string_view kind, const page_request& at) override;
     result<void> erase(std::string_view kind, std::string_view id, std::uint64_t revision) override;
+    std::vector<result<std::uint64_t>> write_all(std::span<const change> writes) override;
     result<changes> changes_since(std::uint64_t revision, std::size_t limit) override;
     result<bool> wait_change(std::uint64_t revision, std::chrono::milliseconds timeout) override;
     void interrupt_wait() noexcept override;
@@ -41,6 +42,8 @@ class redis_store final : public store {
     [[nodiscard]] std::string sharded(std::size_t shard, std::string_view rest) const;
     [[nodiscard]] std::string aggregate_key(std::size_t shard, span length, std::string_view bucket,
                                             dimension by) const;
+    void add_write(pipeline& to, std::string_view kind, std::string_view id, std::uint64_t expected,
+                   std::string_view json, bool erase);
     result<std::uint64_t> write_record(std::string_view kind, std::string_view id,
                                        std::uint64_t expected, std::string_view json, bool erase,
                                        std::uint64_t* current);

@@ -21,6 +21,7 @@ TEST_CASE("redis store conforms", "[store][redis]") {
     }
     SECTION("feed") {
         test::check_feed(s);
+        test::check_many_writes(s);
     }
     SECTION("preflight") {
         CHECK(s.preflight()->empty());

@@ -106,6 +106,41 @@ inline void check_records(store& s) {
     CHECK(s.load_state("none").error().code == errc::store_not_found);
 }
 
+inline void check_many_writes(store& s) {
+    const auto before = s.changes_since(0)->revision;
+    const auto kept = s.put({"note", "kept", 0, "{}"});
+    REQUIRE(kept.has_value());
+    const auto done = s.write_all(std::vector<change>{{{"note", "a", 0, "{\"v\":1}"}, false},
+                                                      {{"note", "kept", 0, "{\"v\":2}"}, false},
+                                                      {{"note", "kept", *kept, "{\"v\":3}"}, false},
+                                                      {{"note", "none", 0, ""}, true},
+                                                      {{"note", "a", 0, ""}, true},
+                                                      {{"note", "b", 0, "{}"}, false}});
+    REQUIRE(done.size() == 6);
+    REQUIRE(done[0].has_value());
+    CHECK(done[1].error().code == errc::store_conflict);
+    REQUIRE(done[2].has_value());
+    CHECK(*done[2] > *done[0]);
+    CHECK(done[3].error().code == errc::store_not_found);
+    CHECK(done[4].has_value());
+    CHECK(done[5].has_value());
+    CHECK(s.get("note", "kept")->json == "{\"v\":3}");
+    CHECK(s.get("note", "kept")->revision == *done[2]);
+    CHECK_FALSE(s.get("note", "a").has_value());
+    CHECK(s.get("note", "b").has_value());
+    const auto news = s.changes_since(before);
+    REQUIRE(news.has_value());
+    CHECK(news->revision == *done[5]);
+    CHECK(s.write_all({}).empty());
+    // More than one call of the network takes.
+    std::vector<change> many;
+    for (int i = 0; i < 600; ++i)
+        many.push_back({{"many", std::to_string(i), 0, "{}"}, false});
+    for (const auto& one : s.write_all(many))
+        REQUIRE(one.has_value());
+    CHECK(s.list("many", {1000, ""})->items.size() == 600);
+}
+
 inline void check_feed(store& s) {
     const auto known = s.changes_since(0)->revision;
     CHECK_FALSE(*s.wait_change(known, std::chrono::milliseconds(1)));

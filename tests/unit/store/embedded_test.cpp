@@ -27,6 +27,7 @@ TEST_CASE("embedded store conforms", "[store]") {
     }
     SECTION("feed") {
         test::check_feed(*s);
+        test::check_many_writes(*s);
     }
     SECTION("batches") {
         test::check_batches(*s);
