@@ -91,6 +91,7 @@ result<reply> add_keys(call& c) {
 
     outcome done;
     std::set<crypto::digest> seen;
+    std::vector<store::change> writes;
     for (const auto& [index, text] : *keys) {
         if (!usable_value(text)) {
             ++done.invalid;
@@ -107,23 +108,27 @@ result<reply> add_keys(call& c) {
         auto key = new_key(c, group);
         key.notes = notes;
         key.value = std::move(value);
-        const auto put = c.services.store.put(
-            {std::string(key_kind), key.id, 0, pool::to_json(key, c.services.sealer)});
-        if (!put) {
-            // What was added stays; the same call again adds the rest.
-            auto out = refuse(put.error());
-            json_writer w(out.body = {});
-            w.begin_object()
-                .field("success", false)
-                .field("message", "the store failed on the way: send the same again")
-                .key("data")
-                .raw(done.json())
-                .end_object();
-            return out;
-        }
-        ++done.added;
+        writes.push_back(
+            {{std::string(key_kind), key.id, 0, pool::to_json(key, c.services.sealer)}, false});
     }
-    return answer(done.json());
+    std::optional<error> failed;
+    for (const auto& written : c.services.store.write_all(writes)) {
+        if (written)
+            ++done.added;
+        else
+            failed = written.error();
+    }
+    if (!failed) return answer(done.json());
+    // What was added stays; the same call again adds the rest.
+    auto out = refuse(*failed);
+    json_writer w(out.body = {});
+    w.begin_object()
+        .field("success", false)
+        .field("message", "the store failed on the way: send the same again")
+        .key("data")
+        .raw(done.json())
+        .end_object();
+    return out;
 }
 
 }  // namespace kw::admin

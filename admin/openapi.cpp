@@ -48,7 +48,8 @@ void write_operation(json_writer& w, const route_info& r) {
     for (const char c : r.method)
         method += static_cast<char>(c - 'A' + 'a');
     const bool one = r.path.find(id_part) != std::string_view::npos;
-    const bool takes_body = r.method == "POST" || r.method == "PUT" || r.method == "PATCH";
+    const bool takes_body = r.method == "POST" || r.method == "PUT" || r.method == "PATCH" ||
+                            r.path.ends_with("/batch");
     w.key(method).begin_object();
     w.field("operationId", operation_id(r)).field("summary", r.summary);
     w.key("tags").begin_array().value(tag_of(r.path)).end_array();
