@@ -61,9 +61,12 @@ bool journal_writer::has_room(std::size_t payload) const noexcept {
 bool journal_writer::writable() const noexcept {
     if (log_.has_next()) return true;
     if (segment_ == nullptr) return false;
-    if (!log_.starving()) return true;
     const std::uint64_t left = segment_->size() - offset_;
-    return left > running_ * end_reserve + segment_->size() / 4;
+    const std::uint64_t quarter = segment_->size() / 4;
+    if (log_.starving()) return left > running_ * end_reserve + quarter;
+    // Whether there will be a next segment is not known yet: should there be none, something must
+    // be left for the ends.
+    return left > std::min<std::uint64_t>(running_ * end_reserve, quarter);
 }
 
 errc journal_writer::append_start(const exchange_start& start, bool again) {

@@ -168,9 +168,14 @@ def records(proxy, **query):
     found, cursor = [], ""
     while True:
         parts = dict(query, limit=1000, **({"cursor": cursor} if cursor else {}))
-        answer = proxy.admin("GET", "/admin/requests?" + urllib.parse.urlencode(parts))
-        assert answer.status == 200, answer
-        data = answer.json()["data"]
+        path = "/admin/requests?" + urllib.parse.urlencode(parts)
+
+        def answered():
+            # A store that has just come back may be held away for a moment more.
+            answer = proxy.admin("GET", path)
+            assert answer.status in (200, 503), answer
+            return answer.status == 200 and answer.json()["data"]
+        data = harness.wait_until("a page of records", answered)
         found += data["requests"]
         cursor = data["pagination"]["next"]
         if not cursor:
