@@ -397,7 +397,7 @@ class embedded_store final : public store {
                                         std::uint64_t* current) {
         const auto hold = begin();
         sqlite::transaction all(*db_);
-        const auto revision = change_one(kind, id, expected, json, erase, revision_ + 1, current);
+        auto revision = change_one(kind, id, expected, json, erase, revision_ + 1, current);
         if (!revision) return revision;
         if (!all.commit()) return lost();
         revision_ = *revision;
