@@ -2,12 +2,14 @@
 #include "config/loader.hpp"
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 
 #include "config/loading.hpp"
@@ -21,6 +23,24 @@ constexpr std::size_t max_file_bytes = 4 * mib;
 constexpr std::size_t max_nodes = 500'000;
 constexpr std::size_t max_shown_key = 64;
 
+// Where a document begins; its content does not matter.
+struct document_start final : YAML::EventHandler {
+    YAML::Mark mark = YAML::Mark::null_mark();
+
+    void OnDocumentStart(const YAML::Mark& m) override { mark = m; }
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  const std::string&) override {}
+    void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                         YAML::EmitterStyle::value) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                    YAML::EmitterStyle::value) override {}
+    void OnMapEnd() override {}
+};
+
 class tree_reader {
   public:
     // from: its file or variable; lines are filled in.
@@ -29,12 +49,16 @@ class tree_reader {
     // The document's root, or a null node after a problem.
     [[nodiscard]] YAML::Node parse(const std::string& text) {
         try {
-            const auto documents = YAML::LoadAll(text);
-            if (documents.size() > 1) {
-                l_.report(at(documents[1]), "", {"begins a second document", "keep to one"});
-            } else if (documents.size() == 1) {
-                return documents[0];
-            }
+            // Not LoadAll: it goes on for ever over what is left of some malformed documents.
+            std::istringstream stream(text);
+            YAML::Parser parser(stream);
+            document_start found;
+            parser.HandleNextDocument(found);
+            if (!parser) return YAML::Load(text);
+            parser.HandleNextDocument(found);
+            origin where = from_;
+            if (!found.mark.is_null()) where.line = found.mark.line + 1;
+            l_.report(std::move(where), "", {"begins a second document", "keep to one"});
         } catch (const YAML::Exception& e) {
             origin where = from_;
             if (!e.mark.is_null()) where.line = e.mark.line + 1;

@@ -206,7 +206,7 @@ TEST_CASE("what is wrong is told with line, key, reason and remedy") {
         {"aliases:\n  a: {model: b, fallbacks: ['x@']}\n", "aliases.a.fallbacks", 2, "model@group"},
         {"access_keys:\n  - {name: a, key: k, expires_at: 2027-02-30}\n",
          "access_keys[0].expires_at", 2, "2027-01-31"},
-        {"a: 1\n---\nb: 2\n", "", 3, "second document"},
+        {"a: 1\n---\nb: 2\n", "", 2, "second document"},
         {"server: {port: 1\n", "", 2, "not valid YAML"},
         {"server: *nothing\n", "", 1, "not valid YAML"},
     };
