@@ -68,7 +68,8 @@ result<certificate_pair> make_self_signed(std::span<const std::string> hosts, in
     unsigned char serial[16] = {};
     bool fine = key && cert && cert_text && key_text && RAND_bytes(serial, sizeof serial) == 1;
     if (fine) {
-        serial[0] &= 0x7f;
+        // Positive, and without a leading zero byte, which DER does not allow (X.690 8.3.2).
+        serial[0] = static_cast<unsigned char>((serial[0] & 0x7fU) | 0x40U);
         ASN1_STRING_set(X509_get_serialNumber(cert.get()), serial, sizeof serial);
         X509_set_version(cert.get(), X509_VERSION_3);
         // An hour back, for clocks that differ.
