@@ -5,7 +5,6 @@
 #include <thread>
 
 #include "proxy/exchange.hpp"
-#include "proxy/message_heads.hpp"
 #include "proxy/rate_limit_headers.hpp"
 #include "proxy/worker.hpp"
 
