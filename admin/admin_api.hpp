@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "auth/admin_guard.hpp"
+#include "auth/role.hpp"
 #include "core/clock.hpp"
 #include "core/ids.hpp"
 #include "core/secret.hpp"
@@ -70,6 +71,7 @@ struct admin_services {
 struct route_info {
     std::string_view method;
     std::string_view path;  // "/admin/keys/{id}"
+    auth::role least;       // the lowest role that may call it
     std::string_view summary;
     bool text = false;  // its good answer is plain text, not an envelope
 };

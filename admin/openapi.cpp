@@ -52,6 +52,7 @@ void write_operation(json_writer& w, const route_info& r) {
                             r.path.ends_with("/batch");
     w.key(method).begin_object();
     w.field("operationId", operation_id(r)).field("summary", r.summary);
+    w.field("x-keywheel-role", to_string(r.least));
     w.key("tags").begin_array().value(tag_of(r.path)).end_array();
     if (takes_body)
         w.key("requestBody")
