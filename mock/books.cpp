@@ -63,7 +63,8 @@ void write(json_writer& w, const entry& e) {
     write(w, e.tokens);
     w.field("bytes_in", e.bytes_in).field("bytes_out", e.bytes_out);
     w.field("start_ms", e.start_ms).field("end_ms", e.end_ms);
-    w.field("sent_sha256", e.sent_sha256).end_object();
+    w.field("sent_sha256", e.sent_sha256);
+    w.field("received_sha256", e.received_sha256).end_object();
 }
 
 void write(json_writer& w, const header_list& headers) {

@@ -36,6 +36,7 @@ struct entry {
     std::int64_t start_ms = 0;
     std::int64_t end_ms = 0;
     std::string sent_sha256;
+    std::string received_sha256;
 };
 
 struct sums {

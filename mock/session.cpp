@@ -103,6 +103,7 @@ net::task<bool> serve_request(server& s, wire& io, std::uint64_t connection,
     }
     if (got != read_outcome::ok) co_return false;
     x.record.model = r.model();
+    if (r.header("x-mock-hash") == "1") x.record.received_sha256 = r.sha256();
     if (s.ledger.wants_sightings()) note_sighting(x, connection);
 
     if (x.record.key.empty() && r.method != "OPTIONS") {

@@ -121,6 +121,9 @@ TEST_CASE("a chat stream carries usage only when asked, events of the usual size
     CHECK(count(r.body, "\"usage\":null") == 9);
     CHECK(count(r.body, "\"completion_tokens\":7") == 1);
     CHECK(at(f.get("/__books"), "/entries/0/sent_sha256") == bj::value(sha256_hex(r.body)));
+    CHECK(at(f.get("/__books"), "/entries/0/received_sha256") ==
+          bj::value(sha256_hex(chat(
+              "mock-tokens-7", ",\"stream\":true,\"stream_options\":{\"include_usage\":true}"))));
 
     const auto without = c.post("/v1/chat/completions", chat("mock-tokens-7", ",\"stream\":true"));
     CHECK(without.body.find("usage") == std::string::npos);
