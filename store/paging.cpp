@@ -37,12 +37,16 @@ std::int64_t nanoseconds_of(wall_time t) noexcept {
 }
 
 std::pair<std::int64_t, std::string> time_cursor(const record_filter& filter) {
-    const auto [time, id] = split_cursor(filter.page.cursor);
+    return time_cursor(filter.page.cursor, filter.to);
+}
+
+std::pair<std::int64_t, std::string> time_cursor(std::string_view cursor, wall_time to) {
+    const auto [time, id] = split_cursor(cursor);
     std::int64_t before = 0;
     if (!time.empty() &&
         std::from_chars(time.data(), time.data() + time.size(), before).ec == std::errc())
         return {before, std::string(id)};
-    return {nanoseconds_of(filter.to), std::string()};
+    return {nanoseconds_of(to), std::string()};
 }
 
 bool matches(const record_filter& filter, const ledger_record& r) noexcept {

@@ -21,6 +21,8 @@ namespace kw::store {
 
 // Records before this (time, id) come next: the filter's end, or where the page before stopped.
 [[nodiscard]] std::pair<std::int64_t, std::string> time_cursor(const record_filter& filter);
+[[nodiscard]] std::pair<std::int64_t, std::string> time_cursor(std::string_view cursor,
+                                                               wall_time to);
 // All but the time.
 [[nodiscard]] bool matches(const record_filter& filter, const ledger_record& r) noexcept;
 

@@ -33,10 +33,19 @@ struct page {
     std::string next;  // "": nothing follows
 };
 
+// One entry of the audit trail: what an operator did.
+struct audit_entry {
+    std::string id;  // sorts by time
+    wall_time at{};
+    std::string json;  // its content is the caller's
+};
+
 // One entry of the change feed. Only the latest change of a record is kept.
 struct change {
     record after;  // json is "" if erased; revision is the change's
     bool erased = false;
+    // write_all alone: written in the same atomic step as the change, and only if that succeeds.
+    std::optional<audit_entry> trail = std::nullopt;
 };
 
 struct changes {
@@ -67,6 +76,12 @@ struct record_filter {
     page_request page;  // newest first; a page may be short and yet have a `next`
 };
 
+struct audit_query {
+    wall_time from{};  // `at` in [from, to)
+    wall_time to = wall_time::max();
+    page_request page;  // newest first
+};
+
 struct store_health {
     bool up = true;
     wall_time since{};                    // of the last change of `up`
@@ -81,6 +96,8 @@ struct retention {
     std::chrono::hours days{400 * 24};    // day buckets
     std::chrono::hours records{30 * 24};  // the request log
     std::uint64_t max_records = 1'000'000;
+    std::chrono::hours audit{365 * 24};  // the audit trail
+    std::uint64_t max_audit = 100'000;
 };
 
 // Every call blocks for at most the store's call timeout (then errc::store_unavailable; at once
@@ -117,6 +134,11 @@ class store {
     // changed. For one feed thread; interrupt_wait() ends it from any thread.
     virtual result<bool> wait_change(std::uint64_t revision, std::chrono::milliseconds timeout) = 0;
     virtual void interrupt_wait() noexcept = 0;
+
+    // --- audit trail ---------------------------------------------------------------------------
+    // Entries that come with no change of a record; all of them or none.
+    virtual result<void> append_audit(std::span<const audit_entry> entries) = 0;
+    virtual result<page<audit_entry>> list_audit(const audit_query& query) = 0;
 
     // --- ledger --------------------------------------------------------------------------------
     // Applies each batch in one atomic step, in the order given. Answers are in the same order; a

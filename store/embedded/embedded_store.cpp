@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS batches (journal TEXT NOT NULL, shard INTEGER NOT NUL
 CREATE TABLE IF NOT EXISTS ledger (id TEXT PRIMARY KEY, started INTEGER NOT NULL,
   body BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS ledger_by_time ON ledger (started, id);
+CREATE TABLE IF NOT EXISTS audit (id TEXT PRIMARY KEY, at INTEGER NOT NULL,
+  body TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS audit_by_time ON audit (at, id);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('revision', 0), ('schema', 1);
 )";
@@ -109,7 +112,9 @@ class embedded_store final : public store {
             const record& r = w.after;
             out.push_back(change_one(r.kind, r.id, r.revision, w.erased ? "" : r.json, w.erased,
                                      last + 1, nullptr));
-            if (out.back()) last = *out.back();
+            if (!out.back()) continue;
+            last = *out.back();
+            if (w.trail) add_audit(*w.trail);
         }
         if (!db_->ok() || !all.commit())
             return std::vector<result<std::uint64_t>>(writes.size(), lost());
@@ -179,6 +184,39 @@ class embedded_store final : public store {
         const std::lock_guard lock(mutex_);
         interrupted_ = true;
         changed_.notify_all();
+    }
+
+    result<void> append_audit(std::span<const audit_entry> entries) override {
+        const auto hold = begin();
+        sqlite::transaction all(*db_);
+        for (const auto& e : entries)
+            add_audit(e);
+        if (!db_->ok() || !all.commit()) return lost();
+        return {};
+    }
+
+    result<page<audit_entry>> list_audit(const audit_query& query) override {
+        const auto hold = begin();
+        const auto limit = clamped(query.page.limit);
+        const auto [before, before_id] = time_cursor(query.page.cursor, query.to);
+        auto rows = db_->prepare(
+            "SELECT id, at, body FROM audit WHERE at>=? AND (at, id)<(?,?) ORDER BY at DESC, id "
+            "DESC LIMIT ?");
+        rows.bind(nanoseconds_of(query.from))
+            .bind(before)
+            .bind(before_id)
+            .bind(static_cast<std::int64_t>(limit + 1));
+        page<audit_entry> out;
+        while (rows.step())
+            out.items.push_back(
+                {rows.text(0), wall_time(std::chrono::nanoseconds(rows.integer(1))), rows.text(2)});
+        if (!db_->ok()) return lost();
+        if (out.items.size() > limit) {
+            out.items.pop_back();
+            const auto& last = out.items.back();
+            out.next = make_cursor(std::to_string(nanoseconds_of(last.at)), last.id);
+        }
+        return out;
     }
 
     result<std::vector<batch_status>> apply(std::span<const ledger_batch> batches) override {
@@ -306,16 +344,27 @@ class embedded_store final : public store {
             old.bind(nanoseconds_of(now - keep_.records)).bind(clean_up_rows).step();
             removed += static_cast<std::uint64_t>(db_->changed());
         }
-        std::int64_t count = 0;
-        if (auto row = db_->prepare("SELECT count(*) FROM ledger"); row.step())
-            count = row.integer(0);
-        if (const auto over = count - static_cast<std::int64_t>(keep_.max_records); over > 0) {
-            auto many = db_->prepare(
-                "DELETE FROM ledger WHERE id IN (SELECT id FROM ledger ORDER BY started, id "
-                "LIMIT ?)");
-            many.bind(std::min(over, clean_up_rows)).step();
+        {
+            auto old = db_->prepare(
+                "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at<? LIMIT ?)");
+            old.bind(nanoseconds_of(now - keep_.audit)).bind(clean_up_rows).step();
             removed += static_cast<std::uint64_t>(db_->changed());
         }
+        const auto shorten = [&](const char* count_all, const char* drop, std::uint64_t most) {
+            std::int64_t count = 0;
+            if (auto row = db_->prepare(count_all); row.step()) count = row.integer(0);
+            const auto over = count - static_cast<std::int64_t>(most);
+            if (over <= 0) return;
+            db_->prepare(drop).bind(std::min(over, clean_up_rows)).step();
+            removed += static_cast<std::uint64_t>(db_->changed());
+        };
+        shorten("SELECT count(*) FROM ledger",
+                "DELETE FROM ledger WHERE id IN (SELECT id FROM ledger ORDER BY started, id "
+                "LIMIT ?)",
+                keep_.max_records);
+        shorten("SELECT count(*) FROM audit",
+                "DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY at, id LIMIT ?)",
+                keep_.max_audit);
         if (!all.commit()) return lost();
         return removed;
     }
@@ -432,6 +481,15 @@ class embedded_store final : public store {
             .bind(static_cast<std::int64_t>(next))
             .step();
         return next;
+    }
+
+    // In a transaction that is under way.
+    void add_audit(const audit_entry& e) {
+        db_->prepare("INSERT OR REPLACE INTO audit VALUES (?,?,?)")
+            .bind(e.id)
+            .bind(nanoseconds_of(e.at))
+            .bind(e.json)
+            .step();
     }
 
     bool apply_all(std::span<const ledger_batch> batches, std::vector<batch_status>& out) {

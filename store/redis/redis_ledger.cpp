@@ -291,6 +291,8 @@ result<page<ledger_record>> redis_store::list_records(const record_filter& filte
 
 // Aggregates expire by themselves; the ledger's age is looked at here.
 result<std::uint64_t> redis_store::clean_up() {
+    const auto audit = clean_up_audit();
+    if (!audit) return audit;
     const auto oldest = std::to_string(unix_ms(clock_.wall() - options_.keep.records));
     pipeline ask;
     for (std::size_t s = 0; s < shard_count; ++s)
@@ -298,7 +300,7 @@ result<std::uint64_t> redis_store::clean_up() {
                  std::to_string(clean_up_records)});
     const auto answers = control_.call(ask);
     if (!answers) return answers.error();
-    std::uint64_t removed = 0;
+    std::uint64_t removed = *audit;
     pipeline drop;
     for (std::size_t s = 0; s < shard_count; ++s) {
         const auto& ids = (*answers)[s].items;
@@ -313,7 +315,7 @@ result<std::uint64_t> redis_store::clean_up() {
             drop.add(words);
         }
     }
-    if (removed == 0) return removed;
+    if (drop.size() == 0) return removed;
     const auto done = control_.call(drop);
     if (!done) return done.error();
     return removed;

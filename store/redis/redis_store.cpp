@@ -28,6 +28,10 @@ bool read_record(std::string_view stored, record& r) {
     return true;
 }
 
+std::int64_t microseconds_of(wall_time t) {
+    return std::chrono::floor<std::chrono::microseconds>(t.time_since_epoch()).count();
+}
+
 result<std::uint64_t> read_write(const reply& a, std::string_view kind, std::string_view id,
                                  std::uint64_t* current) {
     if (a.items.size() != 2) return strange(a);
@@ -59,15 +63,20 @@ std::string redis_store::sharded(std::size_t shard, std::string_view rest) const
 }
 
 void redis_store::add_write(pipeline& to, std::string_view kind, std::string_view id,
-                            std::uint64_t expected, std::string_view json, bool erase) {
-    const std::array keys{global("rec:", kind), global("ids:", kind), global("rev"),
+                            std::uint64_t expected, std::string_view json, bool erase,
+                            const audit_entry* trail) {
+    std::vector keys{global("rec:", kind), global("ids:", kind), global("rev"), global("feed")};
+    std::vector arguments{std::string(id),
+                          std::to_string(expected),
+                          std::string(json),
+                          std::string(erase ? "1" : "0"),
+                          std::string(kind) + ":" + std::string(id),
                           global("feed")};
-    const std::array arguments{std::string(id),
-                               std::to_string(expected),
-                               std::string(json),
-                               std::string(erase ? "1" : "0"),
-                               std::string(kind) + ":" + std::string(id),
-                               global("feed")};
+    if (trail != nullptr) {
+        keys.insert(keys.end(), {global("audit"), global("audited")});
+        arguments.insert(arguments.end(), {trail->id, std::to_string(microseconds_of(trail->at)),
+                                           trail->json, std::to_string(options_.keep.max_audit)});
+    }
     control_.add_script(to, script::change_record, keys, arguments);
 }
 
@@ -90,7 +99,8 @@ std::vector<result<std::uint64_t>> redis_store::write_all(std::span<const change
         writes = writes.subspan(some.size());
         pipeline ask;
         for (const auto& w : some)
-            add_write(ask, w.after.kind, w.after.id, w.after.revision, w.after.json, w.erased);
+            add_write(ask, w.after.kind, w.after.id, w.after.revision, w.after.json, w.erased,
+                      w.trail ? &*w.trail : nullptr);
         const auto answers = control_.call(ask);
         for (std::size_t i = 0; i < some.size(); ++i) {
             const record& r = some[i].after;
@@ -225,6 +235,111 @@ result<bool> redis_store::wait_change(std::uint64_t revision, std::chrono::milli
 
 void redis_store::interrupt_wait() noexcept {
     ::eventfd_write(interrupt_.get(), 1);
+}
+
+result<void> redis_store::append_audit(std::span<const audit_entry> entries) {
+    if (entries.empty()) return {};
+    const auto trail = global("audit");
+    const auto times = global("audited");
+    // One transaction, so that an entry has both its body and its place.
+    pipeline ask;
+    ask.add({"MULTI"});
+    for (const auto& e : entries) {
+        ask.add({"HSET", trail, e.id, e.json});
+        ask.add({"ZADD", times, std::to_string(microseconds_of(e.at)), e.id});
+    }
+    ask.add({"EXEC"});
+    const auto answers = control_.call(ask);
+    if (!answers) return answers.error();
+    for (const auto& a : *answers)
+        if (a.is_error()) return strange(a);
+    return {};
+}
+
+result<page<audit_entry>> redis_store::list_audit(const audit_query& query) {
+    constexpr std::int64_t nanos = 1'000;
+    const auto limit = clamped(query.page.limit);
+    auto [before, before_id] = time_cursor(query.page.cursor, query.to);
+    // The times here are whole microseconds; an end inside of one takes in what began with it.
+    if (before_id.empty() && before % nanos != 0 &&
+        before < wall_time::max().time_since_epoch().count())
+        before += nanos - before % nanos;
+    before /= nanos;
+    const auto from = microseconds_of(query.from);
+    const auto times = global("audited");
+    const auto trail = global("audit");
+    page<audit_entry> out;
+    for (std::size_t at = 0;; at += limit + 1) {
+        pipeline ask;
+        ask.add({"ZREVRANGEBYSCORE", times, std::to_string(before), std::to_string(from),
+                 "WITHSCORES", "LIMIT", std::to_string(at), std::to_string(limit + 1)});
+        const auto answers = control_.call(ask);
+        if (!answers) return answers.error();
+        if (answers->front().is_error()) return strange(answers->front());
+        const auto& found = answers->front().items;
+        std::vector<std::string_view> words{"HMGET", trail};
+        std::vector<std::int64_t> ats;
+        for (std::size_t i = 0; i + 1 < found.size(); i += 2) {
+            const auto when = found[i + 1].as_number();
+            if (when == before && found[i].text >= before_id) continue;
+            words.push_back(found[i].text);
+            ats.push_back(when);
+        }
+        if (!ats.empty()) {
+            pipeline bodies;
+            bodies.add(words);
+            const auto texts = control_.call(bodies);
+            if (!texts) return texts.error();
+            const auto& items = texts->front().items;
+            for (std::size_t i = 0; i < ats.size() && i < items.size(); ++i)
+                if (items[i].is == reply::kind::text)
+                    out.items.push_back({std::string(words[i + 2]),
+                                         wall_time(std::chrono::microseconds(ats[i])),
+                                         items[i].text});
+        }
+        if (out.items.size() > limit) {
+            out.items.resize(limit);
+            const auto& last = out.items.back();
+            out.next = make_cursor(std::to_string(nanoseconds_of(last.at)), last.id);
+            return out;
+        }
+        if (found.size() < 2 * (limit + 1)) return out;
+    }
+}
+
+// By age and by count.
+result<std::uint64_t> redis_store::clean_up_audit() {
+    constexpr std::int64_t at_most = 1'000;  // a call
+    const auto times = global("audited");
+    pipeline ask;
+    ask.add({"ZRANGEBYSCORE", times, "-inf",
+             "(" + std::to_string(microseconds_of(clock_.wall() - options_.keep.audit)), "LIMIT",
+             "0", std::to_string(at_most)});
+    ask.add({"ZCARD", times});
+    const auto answers = control_.call(ask);
+    if (!answers) return answers.error();
+    auto ids = (*answers)[0].items;
+    const auto over =
+        (*answers)[1].as_number() - static_cast<std::int64_t>(options_.keep.max_audit);
+    if (ids.empty() && over > 0) {
+        pipeline oldest;
+        oldest.add({"ZRANGE", times, "0", std::to_string(std::min(over, at_most) - 1)});
+        const auto found = control_.call(oldest);
+        if (!found) return found.error();
+        ids = found->front().items;
+    }
+    if (ids.empty()) return std::uint64_t{0};
+    pipeline drop;
+    for (const auto& [command, key] :
+         {std::pair("HDEL", global("audit")), std::pair("ZREM", times)}) {
+        std::vector<std::string_view> words{command, key};
+        for (const auto& id : ids)
+            words.push_back(id.text);
+        drop.add(words);
+    }
+    const auto done = control_.call(drop);
+    if (!done) return done.error();
+    return std::uint64_t{ids.size()};
 }
 
 result<void> redis_store::save_state(std::string_view name, std::string_view json) {

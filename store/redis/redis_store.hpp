@@ -2,6 +2,9 @@
 // ledger {0} … {15}. Keys, behind the prefix:
 //   {m}:rec:<kind>  hash id → "revision json"      {m}:ids:<kind>  sorted set of the ids
 //   {m}:rev  counter     {m}:feed  sorted set "kind:id" by revision     {m}:state:<name>
+//   {m}:audit  hash id → entry     {m}:audited  sorted set of the ids by microseconds
+//   {m}:keys  hash "<code>:<upstream key id>" → value    {m}:keys:feed  their ids by sequence
+//   {m}:keys:told:<replica>  number of its last batch
 //   {s}:num:<journal>    {s}:led  hash id → record  {s}:time  sorted set of ids by milliseconds
 //   {s}:agg:<span>:<bucket>:<dimension>  hash <code of the field><subject> → sum
 #pragma once
@@ -24,6 +27,8 @@ class redis_store final : public store {
     result<changes> changes_since(std::uint64_t revision, std::size_t limit) override;
     result<bool> wait_change(std::uint64_t revision, std::chrono::milliseconds timeout) override;
     void interrupt_wait() noexcept override;
+    result<void> append_audit(std::span<const audit_entry> entries) override;
+    result<page<audit_entry>> list_audit(const audit_query& query) override;
     result<std::vector<batch_status>> apply(std::span<const ledger_batch> batches) override;
     result<batch_numbers> applied_numbers(std::string_view journal) override;
     result<page<aggregate>> usage(const usage_query& query) override;
@@ -43,7 +48,8 @@ class redis_store final : public store {
     [[nodiscard]] std::string aggregate_key(std::size_t shard, span length, std::string_view bucket,
                                             dimension by) const;
     void add_write(pipeline& to, std::string_view kind, std::string_view id, std::uint64_t expected,
-                   std::string_view json, bool erase);
+                   std::string_view json, bool erase, const audit_entry* trail = nullptr);
+    result<std::uint64_t> clean_up_audit();
     result<std::uint64_t> write_record(std::string_view kind, std::string_view id,
                                        std::uint64_t expected, std::string_view json, bool erase,
                                        std::uint64_t* current);

@@ -8,8 +8,9 @@ namespace kw::store::redis {
 
 enum class script : std::size_t { change_record, apply_batch };
 
-// KEYS: records of the kind, ids of the kind, revision, feed.
-// ARGV: id, revision it must have, json, "1" to erase, feed member, channel.
+// KEYS: records of the kind, ids of the kind, revision, feed; audit trail, its times.
+// ARGV: id, revision it must have, json, "1" to erase, feed member, channel; and with an entry of
+// the audit trail: its id, microseconds, body, most entries kept.
 // Answers {what, revision}: "ok" and the new one; "conflict" or "missing" and the stored one.
 inline constexpr const char* change_record_script = R"(
 local held = redis.call('HGET', KEYS[1], ARGV[1])
@@ -26,6 +27,15 @@ else
   redis.call('ZADD', KEYS[2], 0, ARGV[1])
 end
 redis.call('ZADD', KEYS[4], revision, ARGV[5])
+if ARGV[7] then
+  redis.call('HSET', KEYS[5], ARGV[7], ARGV[9])
+  redis.call('ZADD', KEYS[6], ARGV[8], ARGV[7])
+  local over = math.min(redis.call('ZCARD', KEYS[6]) - tonumber(ARGV[10]), 100)
+  if over > 0 then
+    local gone = redis.call('ZPOPMIN', KEYS[6], over)
+    for i = 1, #gone, 2 do redis.call('HDEL', KEYS[5], gone[i]) end
+  end
+end
 redis.pcall('PUBLISH', ARGV[6], revision)
 return {'ok', revision}
 )";

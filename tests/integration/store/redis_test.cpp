@@ -23,9 +23,34 @@ TEST_CASE("redis store conforms", "[store][redis]") {
         test::check_feed(s);
         test::check_many_writes(s);
     }
+    SECTION("audit") {
+        test::check_audit(s);
+    }
     SECTION("preflight") {
         CHECK(s.preflight()->empty());
     }
+}
+
+TEST_CASE("redis store keeps so much of the audit trail", "[store][redis]") {
+    test::redis_server server;
+    manual_clock clock;
+    clock.set_wall(test::noon);
+    auto options = server.options();
+    options.keep.audit = std::chrono::hours(1);
+    options.keep.max_audit = 50;
+    const auto s = *open_redis(options, clock);
+    REQUIRE(test::redis_server::wait_for(*s));
+    test::check_audit_retention(*s);
+    // What comes with a change pushes out what is too much at once.
+    for (int i = 0; i < 5; ++i) {
+        const std::string id = "n" + std::to_string(i);
+        const auto done = s->write_all(
+            std::vector<change>{{{"note", id, 0, "{}"}, false, audit_entry{id, test::noon, "{}"}}});
+        REQUIRE(done.front().has_value());
+    }
+    const auto kept = test::audit_ids(*s, {});
+    CHECK(kept.size() == 50);
+    CHECK(kept.front() == "n4");
 }
 
 TEST_CASE("redis store conforms in its ledger", "[store][redis]") {

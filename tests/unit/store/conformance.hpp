@@ -141,6 +141,70 @@ inline void check_many_writes(store& s) {
     CHECK(s.list("many", {1000, ""})->items.size() == 600);
 }
 
+// All ids of the trail, page by page.
+inline std::vector<std::string> audit_ids(store& s, audit_query q) {
+    std::vector<std::string> out;
+    for (int pages = 0; pages < 100; ++pages) {
+        const auto found = s.list_audit(q);
+        REQUIRE(found.has_value());
+        for (const auto& e : found->items)
+            out.push_back(e.id);
+        if (found->next.empty()) break;
+        q.page.cursor = found->next;
+    }
+    return out;
+}
+
+inline void check_audit(store& s) {
+    using namespace std::chrono_literals;
+    using ids = std::vector<std::string>;
+    const auto entry = [](const std::string& id, std::chrono::milliseconds after) {
+        return audit_entry{id, noon + after, "{\"of\":\"" + id + "\"}"};
+    };
+    // An entry stands and falls with its change.
+    const auto done =
+        s.write_all(std::vector<change>{{{"note", "a", 0, "{}"}, false, entry("e1", 1ms)},
+                                        {{"note", "a", 77, "{}"}, false, entry("stale", 2ms)},
+                                        {{"note", "none", 0, ""}, true, entry("missing", 3ms)},
+                                        {{"note", "b", 0, "{}"}, false, entry("e2", 4ms)},
+                                        {{"note", "c", 0, "{}"}, false},
+                                        {{"note", "b", 0, ""}, true, entry("e3", 5ms)}});
+    REQUIRE(done.size() == 6);
+    CHECK((done[0] && !done[1] && !done[2] && done[3] && done[4] && done[5]));
+    CHECK(audit_ids(s, {}) == ids{"e3", "e2", "e1"});
+    CHECK(s.list_audit({})->items.back().json == "{\"of\":\"e1\"}");
+    CHECK(s.list_audit({})->items.back().at == noon + 1ms);
+    // Alone, and some at the same time.
+    REQUIRE(s.append_audit({}).has_value());
+    REQUIRE(s.append_audit(std::vector<audit_entry>{entry("f1", 6ms), entry("f2", 6ms),
+                                                    entry("f3", 6ms), entry("f4", 7ms)})
+                .has_value());
+    const ids all{"f4", "f3", "f2", "f1", "e3", "e2", "e1"};
+    for (const std::size_t limit : {1U, 2U, 3U, 6U, 7U, 100U}) {
+        audit_query q;
+        q.page.limit = limit;
+        CHECK(audit_ids(s, q) == all);
+    }
+    CHECK(audit_ids(s, {.from = noon + 4ms, .to = noon + 6ms, .page = {}}) == ids{"e3", "e2"});
+    CHECK(audit_ids(s, {.from = noon + 7ms, .to = noon + 7ms, .page = {}}).empty());
+}
+
+// Of a store whose clock says noon and which keeps 50 entries for an hour.
+inline void check_audit_retention(store& s) {
+    std::vector<audit_entry> many;
+    for (int i = 0; i < 60; ++i)
+        many.push_back({"e" + std::to_string(100 + i), noon - std::chrono::seconds(60 - i), "{}"});
+    for (int i = 0; i < 5; ++i)
+        many.push_back({"d" + std::to_string(i), noon - std::chrono::hours(2), "{}"});
+    REQUIRE(s.append_audit(many).has_value());
+    while (*s.clean_up() > 0) {
+    }
+    const auto kept = audit_ids(s, {});
+    REQUIRE(kept.size() == 50);
+    CHECK(kept.front() == "e159");
+    CHECK(kept.back() == "e110");
+}
+
 inline void check_feed(store& s) {
     const auto known = s.changes_since(0)->revision;
     CHECK_FALSE(*s.wait_change(known, std::chrono::milliseconds(1)));

@@ -29,6 +29,9 @@ TEST_CASE("embedded store conforms", "[store]") {
         test::check_feed(*s);
         test::check_many_writes(*s);
     }
+    SECTION("audit") {
+        test::check_audit(*s);
+    }
     SECTION("batches") {
         test::check_batches(*s);
     }
@@ -54,6 +57,14 @@ TEST_CASE("embedded store keeps what it had", "[store]") {
     CHECK(s->get("group", "a")->revision == revision);
     CHECK(s->changes_since(0)->revision == revision);
     CHECK(test::total(*s).requests == 1);
+}
+
+TEST_CASE("embedded store keeps so much of the audit trail", "[store]") {
+    const test::temp_folder folder;
+    manual_clock clock;
+    clock.set_wall(test::noon);
+    const auto s = open(folder, clock, {.audit = std::chrono::hours(1), .max_audit = 50});
+    test::check_audit_retention(*s);
 }
 
 TEST_CASE("embedded store forgets by retention", "[store]") {
