@@ -93,7 +93,8 @@ constexpr field server_fields[] = {
      .min = 64 * kib},
     {.name = "max_kept_bytes",
      .at = at<&server_settings::max_kept_bytes>,
-     .help = "All kept bodies together; beyond it clients wait.",
+     .help = "Memory of all kept bodies together; beyond it clients wait in turn, at most "
+             "`body_timeout`, then get 503.",
      .min = 1 * mib},
     {.name = "allowed_hosts",
      .at = at<&server_settings::allowed_hosts>,

@@ -34,7 +34,7 @@ exchange::exchange(worker& w, client_connection& client, const net::http_head& h
       snap_(**held_),
       started_(w.mono()),
       body_done_(started_),
-      body_(w.shared().now.kept_bytes),
+      body_(w.kept_bodies()),
       call_(w, client) {
     record_.started = w.wall();
     record_.id = make_id("req_", record_.started, w.random());

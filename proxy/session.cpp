@@ -26,6 +26,7 @@ using net::header_id;
 
 constexpr std::size_t max_admin_body = 64U << 20U;
 constexpr auto control_time = 120s;
+constexpr std::size_t head_read_size = 8 * 1024;
 
 bool is_under(std::string_view path, std::string_view folder) noexcept {
     return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
@@ -117,7 +118,8 @@ net::task<session::head_result> session::read_head() {
                 deadline = worker_.loop().now() + header_timeout;
             }
         }
-        const auto scratch = worker_.scratch();
+        // No more than a common head with a small body: what else has come is read into its place.
+        const auto scratch = worker_.scratch().first(head_read_size);
         const auto r = client_.stream->read(scratch);
         if (r.ok()) {
             client_.in.append(scratch.data(), r.bytes);
@@ -241,7 +243,7 @@ net::task<bool> session::answer_holder() {
 }
 
 net::task<bool> session::answer_control() {
-    kept_body body(worker_.shared().now.kept_bytes);
+    kept_body body(worker_.kept_bodies());
     net::body_framer framer(head_.body(), head_.body_length());
     // No memory for a stranger's body: the control thread, which judges and counts the guess, is
     // asked without it.

@@ -32,8 +32,10 @@ worker::worker(net::loop& on, services& shared, store::journal_writer& journal,
       selector_(shared.key_states, random_source()),
       authenticator_(current().pepper),
       metrics_(shared.registry),
+      kept_bodies_(shared.now.kept_bodies),
       scratch_(std::make_unique<char[]>(scratch_size)) {
     if (shared.admission != nullptr) leases_.emplace(on, *shared.admission);
+    apply_limits();
 }
 
 worker::~worker() = default;
@@ -98,7 +100,13 @@ net::task<void> worker::refuse(std::unique_ptr<net::stream> client) {
 void worker::replace_snapshot(std::shared_ptr<const snapshot> next) {
     if (next->pepper != current().pepper) authenticator_ = auth::authenticator(next->pepper);
     snapshot_ = holder(std::move(next));
+    apply_limits();
     first_used_.clear();
+}
+
+// Every worker says the same.
+void worker::apply_limits() noexcept {
+    shared_.now.kept_bodies.set_limit(current().settings->server.max_kept_bytes);
 }
 
 void worker::note_first_use(const std::string& access_key_id) {

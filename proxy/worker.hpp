@@ -23,6 +23,7 @@
 #include "pool/health.hpp"
 #include "pool/selector.hpp"
 #include "proxy/lease_renewer.hpp"
+#include "proxy/memory_budget.hpp"
 #include "proxy/metrics.hpp"
 #include "proxy/snapshot.hpp"
 #include "store/journal.hpp"
@@ -41,7 +42,7 @@ enum class session_scope : std::uint8_t { all, health };
 struct load {
     std::atomic<std::int64_t> connections{0};
     std::atomic<std::int64_t> exchanges{0};
-    std::atomic<std::int64_t> kept_bytes{0};
+    memory_budget kept_bodies;
 };
 
 // Made by the composition root; outlives the workers.
@@ -104,6 +105,9 @@ class worker {
     [[nodiscard]] lease_renewer* leases() noexcept { return leases_ ? &*leases_ : nullptr; }
     [[nodiscard]] worker_metrics& metrics() noexcept { return metrics_; }
 
+    // The line before the budget of kept bodies.
+    [[nodiscard]] memory_queue& kept_bodies() noexcept { return kept_bodies_; }
+
     // The one large read buffer. Its content is lost at the next co_await.
     [[nodiscard]] std::span<char> scratch() noexcept { return {scratch_.get(), scratch_size}; }
     [[nodiscard]] net::endpoint_id endpoint(const upstream_target& target) {
@@ -125,6 +129,7 @@ class worker {
     static constexpr std::size_t max_refusals = 256;  // under way at a time
 
     std::unique_ptr<net::listener> open(const net::listen_options& at, session_scope scope);
+    void apply_limits() noexcept;
     void accepted(std::unique_ptr<net::stream> client, session_scope scope);
     net::task<void> refuse(std::unique_ptr<net::stream> client);
 
@@ -139,6 +144,7 @@ class worker {
     auth::authenticator authenticator_;
     worker_metrics metrics_;
     std::optional<lease_renewer> leases_;
+    memory_queue kept_bodies_;
     std::unique_ptr<char[]> scratch_;
     std::unique_ptr<net::listener> listener_;
     std::unique_ptr<net::listener> health_listener_;
