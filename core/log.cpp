@@ -3,6 +3,8 @@
 // write for each line would cost a request more than its TLS.
 #include "core/log.hpp"
 
+#include <pthread.h>
+
 #include <spdlog/details/log_msg.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
@@ -37,7 +39,9 @@ constexpr std::array<std::string_view, 6> level_names = {"trace", "debug", "info
 class line_writer {
   public:
     line_writer(spdlog::sink_ptr sink, bool json)
-        : json_(json), sink_(std::move(sink)), thread_([this] { run(); }) {}
+        : json_(json), sink_(std::move(sink)), thread_([this] { run(); }) {
+        ::pthread_setname_np(thread_.native_handle(), "kw-log");
+    }
     line_writer(const line_writer&) = delete;
     line_writer& operator=(const line_writer&) = delete;
 

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/crypto.hpp"
+#include "core/crc32c.hpp"
 #include "store/data_dir.hpp"
 
 namespace kw::store {
@@ -22,7 +22,7 @@ struct line {
 static_assert(sizeof(line) == 16 + 8 * shard_count + 16, "no padding in the file");
 
 std::uint32_t crc_of(const line& l) noexcept {
-    return crypto::crc32({reinterpret_cast<const char*>(&l), sizeof l - sizeof l.crc});
+    return crc32c({reinterpret_cast<const char*>(&l), sizeof l - sizeof l.crc});
 }
 
 std::string_view bytes_of(const line& l) noexcept {

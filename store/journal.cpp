@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 
@@ -15,6 +16,7 @@
 #include <map>
 #include <thread>
 
+#include "core/crc32c.hpp"
 #include "core/crypto.hpp"
 #include "core/log.hpp"
 #include "store/data_dir.hpp"
@@ -120,7 +122,7 @@ errc journal_writer::append_raw(entry_type type, std::string_view payload) noexc
     const auto length = static_cast<std::uint32_t>(payload.size() + 1);
     at[entry_head] = static_cast<char>(type);
     std::memcpy(at + entry_head + 1, payload.data(), payload.size());
-    const auto crc = crypto::crc32(std::string_view(at + entry_head, length));
+    const auto crc = crc32c(std::string_view(at + entry_head, length));
     std::memcpy(at + 4, &crc, sizeof crc);
     // From here on the entry is whole for whoever reads the file, also after a kill -9.
     segment_->length_at(offset_).store(length, std::memory_order_release);
@@ -229,6 +231,7 @@ result<std::unique_ptr<journal>> journal::open(const journal_options& options,
         i->writers.push_back(std::make_unique<journal_writer>(log));
     }
     i->keeper = std::thread([p = i.get()] { p->keep(); });
+    ::pthread_setname_np(i->keeper.native_handle(), "kw-journal");
     return std::unique_ptr<journal>(new journal(std::move(i)));
 }
 

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <utility>
 
-#include "core/crypto.hpp"
+#include "core/crc32c.hpp"
 #include "core/log.hpp"
 #include "store/data_dir.hpp"
 
@@ -119,7 +119,7 @@ std::uint64_t journal_log::bytes_between(journal_position from, journal_position
     return bytes;
 }
 
-bool journal_log::read(journal_position& at, journal_entry& entry) {
+bool journal_log::read(journal_position& at, journal_entry& entry, bool checked) {
     const auto limit = committed();
     while (at < limit) {
         if (!reading_ || reading_->number() != segment_of(at)) {
@@ -146,7 +146,7 @@ bool journal_log::read(journal_position& at, journal_entry& entry) {
         const std::string_view body(begin + entry_head, length);
         const auto here = at;
         at += (entry_head + length + 7U) & ~7U;
-        if (crypto::crc32(body) != crc) {
+        if (!checked && crc32c(body) != crc) {
             corrupt_.fetch_add(1, std::memory_order_relaxed);
             continue;
         }
@@ -154,6 +154,14 @@ bool journal_log::read(journal_position& at, journal_entry& entry) {
         return true;
     }
     return false;
+}
+
+void journal_log::let_go_before(std::uint32_t segment) {
+    if (segment <= let_go_) return;
+    const std::lock_guard lock(mutex_);
+    for (const auto& s : segments_)
+        if (s->number() >= let_go_ && s->number() < segment) s->let_go();
+    let_go_ = segment;
 }
 
 void journal_log::trim_before(std::uint32_t segment) {

@@ -36,7 +36,7 @@ using journal_position = std::uint64_t;
 enum class entry_type : std::uint8_t { start = 1, end = 2 };
 
 // Layout of an entry, aligned to 8 bytes; the length is written last and makes it visible:
-//   u32 length of type and payload | u32 crc32 of them | u8 type | payload
+//   u32 length of type and payload | u32 crc32c of them | u8 type | payload
 inline constexpr std::uint32_t entry_head = 8;
 inline constexpr std::uint32_t segment_head = 64;
 inline constexpr std::uint32_t end_of_segment = 0xFFFF'FFFF;  // as a length: go on in the next
@@ -66,6 +66,7 @@ class journal_segment {
     bool sync() noexcept;                                                 // fdatasync
     bool sync_range(std::uint32_t offset, std::uint32_t bytes) noexcept;  // for `always`
     void truncate(std::uint32_t bytes) noexcept;  // gives back the disk space behind
+    void let_go() noexcept;  // out of memory; comes back by itself when it is read
     void remove() noexcept;
 
   private:
@@ -132,14 +133,18 @@ class journal_log {
         return end_entries_.load(std::memory_order_relaxed);
     }
     // The next entry at or after `at`, moving `at` behind it; false: nothing more is committed.
-    // Entries that do not check out are skipped and counted.
-    bool read(journal_position& at, journal_entry& entry);
+    // Entries that do not check out are skipped and counted. checked: what lies there has been read
+    // and checked before.
+    bool read(journal_position& at, journal_entry& entry, bool checked = false);
     [[nodiscard]] journal_position first() const;
     [[nodiscard]] std::uint64_t corrupt() const noexcept {
         return corrupt_.load(std::memory_order_relaxed);
     }
     void sync(journal_position from, journal_position to);
     void trim_before(std::uint32_t segment);
+    // What lies before it is synced and hardly read again: its memory is given back, the file
+    // stays.
+    void let_go_before(std::uint32_t segment);
     void remove();
     [[nodiscard]] std::uint64_t bytes_between(journal_position from, journal_position to) const;
 
@@ -166,7 +171,8 @@ class journal_log {
     std::atomic<std::uint64_t> corrupt_{0};
     mutable std::mutex mutex_;
     std::deque<std::shared_ptr<journal_segment>> segments_;  // by number; the last may be unused
-    std::shared_ptr<journal_segment> reading_;               // the shipper's
+    std::shared_ptr<journal_segment> reading_;               // the shipper's, as the next
+    std::uint32_t let_go_ = 0;                               // before it nothing is held in memory
     std::uint32_t next_number_ = 1;
     std::uint32_t synced_from_ = 1;  // the keeper's: the first segment that may be unsynced
     journal_position synced_to_ = 0;

@@ -7,13 +7,12 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/crypto.hpp"
 #include "store/journal_log.hpp"
 
 namespace kw::store {
 namespace {
 
-constexpr std::string_view magic = "KWJRNL1\n";
+constexpr std::string_view magic = "KWJRNL2\n";
 constexpr std::uint32_t resident_ahead = 512U << 10U;
 
 std::string segment_path(const std::string& folder, const std::string& id, std::uint32_t number) {
@@ -113,6 +112,12 @@ bool journal_segment::sync_range(std::uint32_t offset, std::uint32_t bytes) noex
 void journal_segment::truncate(std::uint32_t bytes) noexcept {
     if (bytes >= size_ || ::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) return;
     size_ = bytes;
+}
+
+// The kernel drops pages that are clean and no longer mapped; the others it keeps until it may.
+void journal_segment::let_go() noexcept {
+    ::madvise(data_, mapped_, MADV_DONTNEED);
+    ::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED);
 }
 
 void journal_segment::remove() noexcept {

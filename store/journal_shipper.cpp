@@ -1,6 +1,8 @@
 // The thread that ships every journal of the folder, with back-off while the store is away.
 #include "store/journal_shipper.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -152,6 +154,7 @@ void journal_shipper::start() {
     if (impl_->thread.joinable()) return;
     impl_->stopping = false;
     impl_->thread = std::thread([i = impl_.get()] { i->run(); });
+    ::pthread_setname_np(impl_->thread.native_handle(), "kw-shipper");
 }
 
 void journal_shipper::stop() {

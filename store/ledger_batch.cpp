@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <chrono>
+#include <iterator>
 #include <tuple>
+#include <utility>
 
 #include "store/aggregate_fields.hpp"
 
@@ -53,10 +55,29 @@ aggregate counts_of(const ledger_record& r) {
     return one;
 }
 
-void add(aggregate& to, const aggregate& from) noexcept {
-    for (const auto& f : aggregate_fields)
-        f.of(to) += f.of(from);
+// Written out field by field, so that no call is left.
+template <std::size_t... I>
+void add(aggregate& to, const aggregate& from, std::index_sequence<I...>) noexcept {
+    ((aggregate_fields[I].of(to) += aggregate_fields[I].of(from)), ...);
 }
+
+void add(aggregate& to, const aggregate& from) noexcept {
+    add(to, from, std::make_index_sequence<std::size(aggregate_fields)>());
+}
+
+// What decides which cells a record counts in. Most records of a batch are alike in it.
+struct place {
+    hours_since_epoch hour;
+    std::string_view access_key, upstream_key, group, provider, model;
+    friend bool operator==(const place&, const place&) = default;
+    friend std::size_t hash_value(const place& p) noexcept {
+        const std::hash<std::string_view> of;
+        std::size_t h = of(p.access_key);
+        for (const auto part : {p.upstream_key, p.group, p.provider, p.model})
+            h = h * 0x9E37'79B9'7F4A'7C15U + of(part);
+        return h + static_cast<std::size_t>(p.hour.time_since_epoch().count());
+    }
+};
 
 template <class T>
 std::string padded(T number, std::size_t width) {
@@ -125,21 +146,25 @@ std::string bucket_name(span length, wall_time at) {
 }
 
 std::vector<aggregate> sum_records(std::span<const ledger_record> records) {
-    cells sums;
-    for (const auto& r : records) {
-        const auto one = counts_of(r);
-        const auto hour = std::chrono::floor<std::chrono::hours>(r.started);
+    boost::unordered_flat_map<place, aggregate> places;
+    for (const auto& r : records)
         // What a client merely asked for is no subject: it could make up any number of them.
+        add(places[{std::chrono::floor<std::chrono::hours>(r.started),
+                    r.operator_cost ? operator_subject : r.access_key_id, r.upstream_key_id,
+                    r.group_id, r.provider, r.model_served}],
+            counts_of(r));
+    cells sums;
+    for (const auto& [at, sum] : places) {
         const std::pair<dimension, std::string_view> subjects[] = {
             {dimension::all, {}},
-            {dimension::access_key, r.operator_cost ? operator_subject : r.access_key_id},
-            {dimension::upstream_key, r.upstream_key_id},
-            {dimension::group, r.group_id},
-            {dimension::provider, r.provider},
-            {dimension::model, r.model_served},
+            {dimension::access_key, at.access_key},
+            {dimension::upstream_key, at.upstream_key},
+            {dimension::group, at.group},
+            {dimension::provider, at.provider},
+            {dimension::model, at.model},
         };
         for (const auto& [by, subject] : subjects)
-            add(sums[{by, span::hour, hour, subject}], one);
+            add(sums[{by, span::hour, at.hour, subject}], sum);
     }
     // Longer spans are summed from the hours: few cells instead of every record again.
     std::vector<std::pair<cell_key, aggregate>> hours(sums.begin(), sums.end());

@@ -32,6 +32,9 @@ struct ledger_batch {
     // in a failover, and are no longer in the journal.
     std::uint64_t after = 0;
     std::vector<ledger_record> records;
+    // records as encode() wrote them, so that nobody does it again: one view each into memory that
+    // outlives the batch. Empty: the store encodes them itself.
+    std::vector<std::string_view> encoded;
     std::vector<aggregate> sums;  // sum_records(records)
 };
 

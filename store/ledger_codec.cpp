@@ -2,12 +2,15 @@
 // are a varint length and bytes. A later version adds fields at the end.
 #include "store/ledger_codec.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <utility>
 
 namespace kw::store {
 namespace {
 
-constexpr char version = 1;
+constexpr unsigned version = 1;
 
 constexpr std::size_t max_id = 96;     // ours: ids of records, keys and groups
 constexpr std::size_t max_name = 256;  // model names
@@ -16,33 +19,34 @@ constexpr std::size_t max_word = 64;   // provider, endpoint, tier, error code
 static_assert(1 + 4 * (max_id + 2) + 2 * (max_name + 2) + 4 * (max_word + 2) + 24 * 10 + 8 <
               max_encoded_record);
 
-void put(std::string& out, std::uint64_t n) {
-    while (n >= 0x80) {
-        out.push_back(static_cast<char>(n | 0x80));
-        n >>= 7U;
+// Writes into memory that the caller has made large enough.
+struct writer {
+    char* at;
+
+    void byte(unsigned b) noexcept { *at++ = static_cast<char>(b); }
+    void number(std::uint64_t n) noexcept {
+        for (; n >= 0x80; n >>= 7U)
+            byte(static_cast<unsigned>(n | 0x80U) & 0xFFU);
+        byte(static_cast<unsigned>(n));
     }
-    out.push_back(static_cast<char>(n));
-}
-
-void put_signed(std::string& out, std::int64_t n) {
-    put(out, (static_cast<std::uint64_t>(n) << 1U) ^ static_cast<std::uint64_t>(n >> 63));
-}
-
-void put_text(std::string& out, std::string_view text, std::size_t limit) {
-    if (text.size() > limit) {
-        std::size_t n = limit;
-        while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xC0U) == 0x80U)
-            --n;
-        text = text.substr(0, n);
+    void signed_number(std::int64_t n) noexcept {
+        number((static_cast<std::uint64_t>(n) << 1U) ^ static_cast<std::uint64_t>(n >> 63));
     }
-    put(out, text.size());
-    out.append(text);
-}
-
-void put_amount(std::string& out, const std::optional<nanodollars>& amount) {
-    out.push_back(amount ? '\1' : '\0');
-    if (amount) put_signed(out, *amount);
-}
+    void text(std::string_view s, std::size_t limit) noexcept {
+        if (s.size() > limit) {
+            std::size_t n = limit;
+            while (n > 0 && (static_cast<unsigned char>(s[n]) & 0xC0U) == 0x80U)
+                --n;
+            s = s.substr(0, n);
+        }
+        number(s.size());
+        at = std::copy_n(s.data(), s.size(), at);
+    }
+    void amount(const std::optional<nanodollars>& a) noexcept {
+        byte(a ? 1 : 0);
+        if (a) signed_number(*a);
+    }
+};
 
 // Reads on until the first fault, then gives zeros; asked once at the end whether all was well.
 class reader {
@@ -59,6 +63,7 @@ class reader {
         return b;
     }
     std::uint64_t number() {
+        if (!bytes_.empty() && static_cast<std::uint8_t>(bytes_.front()) < 0x80) return byte();
         std::uint64_t n = 0;
         for (unsigned shift = 0; shift < 64; shift += 7) {
             const std::uint8_t b = byte();
@@ -73,16 +78,17 @@ class reader {
         const std::uint64_t n = number();
         return static_cast<std::int64_t>((n >> 1U) ^ (~(n & 1U) + 1U));
     }
-    std::string text() {
+    std::string_view view() {
         const std::uint64_t n = number();
         if (n > bytes_.size()) {
             failed_ = true;
             return {};
         }
-        std::string s(bytes_.substr(0, static_cast<std::size_t>(n)));
+        const auto s = bytes_.substr(0, static_cast<std::size_t>(n));
         bytes_.remove_prefix(static_cast<std::size_t>(n));
         return s;
     }
+    std::string text() { return std::string(view()); }
     std::optional<nanodollars> amount() {
         const std::uint8_t there = byte();
         if (there > 1) failed_ = true;
@@ -100,6 +106,7 @@ class reader {
         if (n > 0xFFFF) failed_ = true;
         return static_cast<std::uint16_t>(n);
     }
+    [[nodiscard]] bool failed() const noexcept { return failed_; }
     [[nodiscard]] bool good() const noexcept { return !failed_ && bytes_.empty(); }
 
   private:
@@ -124,38 +131,53 @@ void each_count(Tokens& t, Each&& each) {
 }  // namespace
 
 void encode(const ledger_record& r, std::string& out) {
-    out.push_back(version);
-    put_text(out, r.id, max_id);
-    put_signed(out, r.started.time_since_epoch().count());
-    put_text(out, r.access_key_id, max_id);
-    put_text(out, r.upstream_key_id, max_id);
-    put_text(out, r.group_id, max_id);
-    put_text(out, r.provider, max_word);
-    put_text(out, r.endpoint, max_word);
-    put_text(out, r.model_asked, max_name);
-    put_text(out, r.model_served, max_name);
-    put_text(out, r.service_tier, max_word);
-    each_count(r.tokens, [&](std::int64_t n) { put_signed(out, n); });
-    out.push_back(static_cast<char>(r.outcome));
-    out.push_back(static_cast<char>(r.end));
-    put_amount(out, r.cost);
-    put_amount(out, r.rated_cost);
-    put(out, r.status);
-    put(out, r.attempts);
-    out.push_back(r.stream ? '\1' : '\0');
-    put_text(out, r.error_code, max_word);
-    put_signed(out, r.first_byte_us);
-    put_signed(out, r.total_us);
-    put_signed(out, r.overhead_us);
-    put_signed(out, r.bytes_in);
-    put_signed(out, r.bytes_out);
-    out.push_back(r.operator_cost ? '\1' : '\0');
+    std::array<char, max_encoded_record> bytes;
+    writer to{bytes.data()};
+    to.byte(version);
+    to.text(r.id, max_id);
+    to.signed_number(r.started.time_since_epoch().count());
+    to.text(r.access_key_id, max_id);
+    to.text(r.upstream_key_id, max_id);
+    to.text(r.group_id, max_id);
+    to.text(r.provider, max_word);
+    to.text(r.endpoint, max_word);
+    to.text(r.model_asked, max_name);
+    to.text(r.model_served, max_name);
+    to.text(r.service_tier, max_word);
+    each_count(r.tokens, [&](std::int64_t n) { to.signed_number(n); });
+    to.byte(static_cast<unsigned>(r.outcome));
+    to.byte(static_cast<unsigned>(r.end));
+    to.amount(r.cost);
+    to.amount(r.rated_cost);
+    to.number(r.status);
+    to.number(r.attempts);
+    to.byte(r.stream ? 1 : 0);
+    to.text(r.error_code, max_word);
+    to.signed_number(r.first_byte_us);
+    to.signed_number(r.total_us);
+    to.signed_number(r.overhead_us);
+    to.signed_number(r.bytes_in);
+    to.signed_number(r.bytes_out);
+    to.byte(r.operator_cost ? 1 : 0);
+    out.append(bytes.data(), static_cast<std::size_t>(to.at - bytes.data()));
+}
+
+std::optional<record_names> peek(std::string_view bytes) noexcept {
+    reader in(bytes);
+    if (in.byte() != static_cast<std::uint8_t>(version)) return std::nullopt;
+    record_names names;
+    names.id = in.view();
+    static_cast<void>(in.signed_number());  // started
+    names.access_key_id = in.view();
+    if (in.failed()) return std::nullopt;
+    return names;
 }
 
 std::optional<ledger_record> decode(std::string_view bytes) {
     reader in(bytes);
     if (in.byte() != static_cast<std::uint8_t>(version)) return std::nullopt;
-    ledger_record r;
+    std::optional<ledger_record> out(std::in_place);
+    auto& r = *out;
     r.id = in.text();
     r.started = wall_time(std::chrono::nanoseconds(in.signed_number()));
     r.access_key_id = in.text();
@@ -181,8 +203,8 @@ std::optional<ledger_record> decode(std::string_view bytes) {
     r.bytes_in = in.signed_number();
     r.bytes_out = in.signed_number();
     r.operator_cost = in.byte() != 0;
-    if (!in.good()) return std::nullopt;
-    return r;
+    if (!in.good()) out.reset();
+    return out;
 }
 
 }  // namespace kw::store

@@ -23,4 +23,12 @@ void encode(const ledger_record& record, std::string& out);
 // for want of memory. A version that is older than ours stays readable.
 [[nodiscard]] std::optional<ledger_record> decode(std::string_view bytes);
 
+// Whose record it is, without reading the rest: views into bytes. nullopt: not a record of ours; a
+// record that peek reads may yet be refused by decode.
+struct record_names {
+    std::string_view id;
+    std::string_view access_key_id;
+};
+[[nodiscard]] std::optional<record_names> peek(std::string_view bytes) noexcept;
+
 }  // namespace kw::store

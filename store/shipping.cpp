@@ -20,18 +20,22 @@ shipping::shipping(journal_log& log, const shipper_options& options)
     : log_(log), options_(options), file_(log.path(".batches")) {}
 
 void shipping::follow(const journal_entry& entry) {
-    const auto record = decode(entry.payload);
-    if (!record) {
+    const auto names = peek(entry.payload);
+    if (!names) {
         ++undecodable_;
         return;
     }
+    const auto started = open_.find(names->id);
     if (entry.type == entry_type::start) {
-        open_[record->id] = {entry.begin, std::string(entry.payload)};
+        if (started != open_.end())
+            started->second = {entry.begin, std::string(entry.payload)};
+        else
+            open_.emplace(names->id, open_start{entry.begin, std::string(entry.payload)});
         return;
     }
-    if (const auto started = open_.find(record->id); started != open_.end()) open_.erase(started);
+    if (started != open_.end()) open_.erase(started);
     if (entry.begin < cut_to_) return;
-    growing_.shards |= 1U << shard_of(record->access_key_id);
+    growing_.shards |= 1U << shard_of(names->access_key_id);
     ++growing_.records;
 }
 
@@ -57,7 +61,8 @@ result<void> shipping::prepare() {
         std::string_view in = *text;
         std::string payload;
         while (take_text(in, payload))
-            if (const auto r = decode(payload)) open_[r->id] = {0, payload};
+            if (const auto names = peek(payload))
+                open_.insert_or_assign(std::string(names->id), open_start{0, payload});
         open_file_ = true;
     }
     journal_entry entry;
@@ -145,26 +150,31 @@ result<void> shipping::fix(std::span<const journal_cut> made, mono_time now) {
 }
 
 std::vector<ledger_batch> shipping::batches_of(const kept_cut& kept) {
-    std::array<std::vector<ledger_record>, shard_count> records;
+    std::array<ledger_batch, shard_count> parts;
+    // What this process has written and followed was checked then.
+    const bool checked = log_.live() && log_.corrupt() == 0;
     journal_entry entry;
-    for (auto at = kept.cut.from; at < kept.cut.to && log_.read(at, entry);) {
+    for (auto at = kept.cut.from; at < kept.cut.to && log_.read(at, entry, checked);) {
         if (entry.begin >= kept.cut.to) break;
         if (entry.type != entry_type::end) continue;
-        if (auto r = decode(entry.payload)) {
-            const auto shard = shard_of(r->access_key_id);
-            records[shard].push_back(std::move(*r));
+        auto r = decode(entry.payload);
+        if (!r) {
+            ++undecodable_;
+            continue;
         }
+        auto& part = parts[shard_of(r->access_key_id)];
+        part.records.push_back(std::move(*r));
+        part.encoded.push_back(entry.payload);
     }
     std::vector<ledger_batch> out;
     for (std::size_t s = 0; s < shard_count; ++s) {
         if (!kept.cut.has(s) || kept.cut.numbers[s] <= held_[s]) continue;
-        auto& batch = out.emplace_back();
+        auto& batch = out.emplace_back(std::move(parts[s]));
         batch.journal = log_.id();
         batch.shard = s;
         batch.number = kept.cut.numbers[s];
         batch.after = held_[s];
-        batch.sums = sum_records(records[s]);
-        batch.records = std::move(records[s]);
+        batch.sums = sum_records(batch.records);
     }
     return out;
 }
@@ -186,10 +196,13 @@ void shipping::held_is(std::size_t shard, std::uint64_t number) {
 }
 
 void shipping::confirm(mono_time now) {
-    while (next_ < cuts_.size()) {
-        auto& kept = cuts_[next_];
+    const auto held = [this](const journal_cut& cut) {
         for (std::size_t s = 0; s < shard_count; ++s)
-            if (kept.cut.has(s) && kept.cut.numbers[s] > held_[s]) return;
+            if (cut.has(s) && cut.numbers[s] > held_[s]) return false;
+        return true;
+    };
+    while (next_ < cuts_.size() && held(cuts_[next_].cut)) {
+        auto& kept = cuts_[next_];
         kept.confirmed = now;
         if (!kept.counted) {
             confirmed_records_ += kept.cut.records;
@@ -198,6 +211,8 @@ void shipping::confirm(mono_time now) {
         kept.counted = true;
         ++next_;
     }
+    // Kept on disk for a failover, but minutes of them in memory would be most of the process.
+    log_.let_go_before(segment_of(next_ < cuts_.size() ? cuts_[next_].cut.from : cut_to_));
 }
 
 result<bool> shipping::send(store& to, mono_time now) {

@@ -515,14 +515,18 @@ class embedded_store final : public store {
             .bind(shard)
             .bind(static_cast<std::int64_t>(batch.number))
             .step();
-        for (const auto& r : batch.records) {
-            body_.clear();
-            encode(r, body_);
-            db_->prepare("INSERT OR REPLACE INTO ledger VALUES (?,?,?)")
-                .bind(r.id)
-                .bind(nanoseconds_of(r.started))
-                .blob(body_)
-                .step();
+        auto insert = db_->prepare("INSERT OR REPLACE INTO ledger VALUES (?,?,?)");
+        for (std::size_t i = 0; i < batch.records.size(); ++i) {
+            const auto& r = batch.records[i];
+            std::string_view body;
+            if (i < batch.encoded.size()) {
+                body = batch.encoded[i];
+            } else {
+                body_.clear();
+                encode(r, body_);
+                body = body_;
+            }
+            insert.again().bind(r.id).bind(nanoseconds_of(r.started)).blob(body).step();
         }
         for (const auto& a : batch.sums) {
             auto add = db_->prepare(sql_of_aggregates().add);

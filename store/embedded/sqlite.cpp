@@ -30,6 +30,12 @@ statement& statement::blob(std::string_view bytes) noexcept {
     return *this;
 }
 
+statement& statement::again() noexcept {
+    sqlite3_reset(stmt_);
+    bound_ = 0;
+    return *this;
+}
+
 bool statement::step() noexcept {
     // A statement that could not be prepared is null, and the failure is known already.
     if (stmt_ == nullptr || !on_.ok()) return false;

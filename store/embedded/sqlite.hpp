@@ -27,6 +27,8 @@ class statement {
     statement& bind(std::int64_t value) noexcept;
     statement& bind(std::string_view text) noexcept;
     statement& blob(std::string_view bytes) noexcept;
+    // Forgets the values, to be run once more.
+    statement& again() noexcept;
     // True while there is a row.
     bool step() noexcept;
     [[nodiscard]] std::int64_t integer(int column) const noexcept;

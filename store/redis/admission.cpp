@@ -2,6 +2,8 @@
 // while Redis is away this replica's share decides, and what it let through is told to Redis later.
 #include "store/admission.hpp"
 
+#include <pthread.h>
+
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -88,6 +90,7 @@ class redis_admission final : public admission {
           backoff_(redis.min_backoff) {
         connect();
         thread_ = std::thread([this] { run(); });
+        ::pthread_setname_np(thread_.native_handle(), "kw-admission");
     }
 
     ~redis_admission() override {

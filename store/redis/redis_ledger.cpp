@@ -71,10 +71,15 @@ void redis_store::add_batch(pipeline& to, const ledger_batch& batch) {
         std::to_string(batch.number), std::to_string(batch.after), std::to_string(kept),
         std::to_string(batch.records.size()),
         std::to_string(std::max<std::uint64_t>(options_.keep.max_records / shard_count, 1))};
-    for (const auto& r : batch.records) {
+    for (std::size_t i = 0; i < batch.records.size(); ++i) {
+        const auto& r = batch.records[i];
         arguments.push_back(r.id);
         arguments.push_back(std::to_string(unix_ms(r.started)));
-        encode(r, arguments.emplace_back());
+        auto& body = arguments.emplace_back();
+        if (i < batch.encoded.size())
+            body = batch.encoded[i];
+        else
+            encode(r, body);
     }
     // The sums lie in the order of span, bucket, dimension: one hash after another.
     for (auto a = batch.sums.begin(); a != batch.sums.end();) {
