@@ -43,6 +43,8 @@ class price_table;
 
 namespace kw::admin {
 
+class config_port;
+
 // What the API works on; all of it outlives the admin_api. The functions are called on the control
 // thread and must not block; each may be empty but `settings`.
 struct admin_services {
@@ -65,6 +67,7 @@ struct admin_services {
     std::function<std::vector<std::shared_ptr<const pool::group>>()> declared_groups;
     std::size_t workers = 0;                // for /admin/health
     store::admission* admission = nullptr;  // null: what limits have used is not shown
+    config_port* config = nullptr;          // null: settings are fixed
 };
 
 // For documentation and tests.

@@ -61,6 +61,14 @@ result<reply> regenerate_access_key(call& c);
 result<reply> create_access_keys(call& c);
 result<reply> update_access_keys(call& c);
 result<reply> delete_access_keys(call& c);
+// config.cpp
+result<reply> show_config(call& c);
+result<reply> update_config(call& c);
+result<reply> reset_config(call& c);
+// config_versions.cpp
+result<reply> list_config_versions(call& c);
+result<reply> show_config_version(call& c);
+result<reply> rollback_config(call& c);
 // usage.cpp
 result<reply> show_usage(call& c);
 result<reply> list_requests(call& c);

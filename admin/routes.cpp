@@ -72,6 +72,24 @@ constexpr std::array table{
     route{{"PATCH", "/admin/access-keys/{id}/toggle", operator_, "disables or enables"},
           toggle_access_key},
 
+    route{{"GET", "/admin/config", viewer, "the settings in force, and where each came from"},
+          show_config,
+          false},
+    route{
+        {"PUT", "/admin/config", owner, "sets the settings that are given"}, update_config, false},
+    route{{"POST", "/admin/config/reset", owner, "forgets what was set here, all or some"},
+          reset_config,
+          false},
+    route{{"GET", "/admin/config/versions", viewer, "what was set when and by whom"},
+          list_config_versions,
+          false},
+    route{{"GET", "/admin/config/versions/{id}", viewer, "one version, and what it changed"},
+          show_config_version,
+          false},
+    route{{"POST", "/admin/config/versions/{id}/rollback", owner, "sets what a version had set"},
+          rollback_config,
+          false},
+
     route{{"GET", "/admin/usage", viewer, "tokens and cost by subject and time"}, show_usage},
     route{
         {"GET", "/admin/requests", viewer, "the request log, newest first"}, list_requests, false},

@@ -1,8 +1,7 @@
-// The control thread: admin requests, the store's changes, health of keys, reloads.
+// The control thread: admin requests, the store's changes, health of keys.
 #include "admin/holder_api.hpp"
 #include "app/runtime_impl.hpp"
 #include "auth/pepper.hpp"
-#include "config/describe.hpp"
 #include "core/log.hpp"
 
 namespace kw::app {
@@ -105,6 +104,8 @@ void runtime::impl::refresh(bool force) {
             log::event(log::level::error, "store.not_joined", {{"err", done.error().context}});
         changed = true;
     }
+    // Published by the reload that they bring about.
+    if (!stale && stored_settings_changed() && reload_settings()) return;
     if (force || stale != stale_ || (!stale && *changed)) {
         stale_ = stale;
         publish();
@@ -260,43 +261,6 @@ net::task<void> runtime::impl::watch_rounds() {
         }
         if (changed) reload();
     }
-}
-
-void runtime::impl::reload() {
-    if (services_->tls) {
-        if (auto done = services_->tls->reload(); !done)
-            log::event(log::level::error, "certificate.refused", {{"err", done.error().context}});
-    }
-    auto next = load_configuration(options_.config_file, options_.env);
-    if (!next) {
-        for (const auto& p : next.error().items)
-            log::event(log::level::error, "configuration.refused", {{"err", p.to_string()}});
-        return;
-    }
-    apply_configuration(std::move(*next));
-}
-
-void runtime::impl::apply_configuration(config::loaded next) {
-    if (demo_) {
-        const auto& old = loaded_.values.groups;
-        const bool any_key =
-            std::ranges::any_of(next.values.groups, [](const auto& g) { return !g.keys.empty(); });
-        if (!any_key && !old.empty()) next.values.groups.push_back(old.back());
-    }
-    for (const auto& change : config::differences(loaded_.values, next.values)) {
-        log::event(log::level::info, "configuration.changed",
-                   {{"setting", change.key}, {"needs_restart", change.needs_restart}});
-    }
-    loaded_ = std::move(next);
-    log::set_level(loaded_.values.log.level);
-    for (const std::string& file : loaded_.files)
-        watched_.try_emplace(file, modified_at(file));
-    {
-        const std::lock_guard lock(settings_mutex_);
-        settings_ = std::make_shared<const config::settings>(loaded_.values);
-    }
-    if (auto done = jobs::seed(*settings_, *catalog_, seeding()); !done) seeded_ = false;
-    refresh(true);
 }
 
 }  // namespace kw::app

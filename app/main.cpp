@@ -67,6 +67,7 @@ int serve(const app::serve_options& options) {
 
 int check_config(const std::string& file, const config::environment& env) {
     auto loaded = app::load_configuration(file, env);
+    if (loaded) loaded = app::load_with_store(file, env, std::move(*loaded));
     if (!loaded) {
         for (const auto& p : loaded.error().items)
             std::cerr << p.to_string() << '\n';
@@ -174,6 +175,8 @@ int main(int argc, char** argv) try {
     serve_cmd->add_option(
         "--config", serve_opts.config_file,
         "YAML file (default: KEYWHEEL_CONFIG, then ./keywheel.yaml if it exists)");
+    serve_cmd->add_flag("--ignore-stored-settings", serve_opts.ignore_stored_settings,
+                        "Start without the settings that the admin API has stored");
     serve_cmd->add_flag("--demo-if-no-keys", serve_opts.demo_if_no_keys,
                         "Without upstream keys, use a built-in mock upstream");
 

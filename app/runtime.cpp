@@ -63,12 +63,16 @@ std::int64_t modified_at(const std::string& path) noexcept {
     return s.st_mtim.tv_sec * 1'000'000'000LL + s.st_mtim.tv_nsec;
 }
 
-config::load_result load_configuration(const std::string& file, const config::environment& env) {
+config::load_result load_configuration(const std::string& file, const config::environment& env,
+                                       const config::stored_settings& stored,
+                                       bool leave_out_faults) {
     static const std::vector<std::string> strategies = pool::strategies::names();
     static const std::vector<std::string_view> views(strategies.begin(), strategies.end());
     static constexpr std::array<std::string_view, 6> providers = {
         "openai", "openai-compatible", "anthropic", "google", "gemini", "demo"};
-    auto loaded = config::load(file, env, {.strategies = views, .providers = providers});
+    const config::known_names known{.strategies = views, .providers = providers};
+    auto loaded = leave_out_faults ? config::load_over(file, env, known, stored)
+                                   : config::load(file, env, known, stored);
     if (!loaded) return loaded;
     config::problem_list bad;
     const auto check = [&](const secret& text, const std::string& key) {
@@ -87,19 +91,6 @@ config::load_result load_configuration(const std::string& file, const config::en
 }
 
 namespace {
-
-pool::health_settings health_of(const config::pool_settings& s) {
-    pool::health_settings h;
-    h.threshold = s.error_threshold;
-    h.window = s.error_window;
-    h.longest_upstream_cooldown = s.error_cooldown_max;
-    h.longest_overload_cooldown = s.overload_cooldown_max;
-    h.longest_rate_limit_cooldown = s.rate_limit_cooldown_max;
-    h.first_probe = s.quarantine_retest;
-    h.first_retest = s.ban_retest;
-    h.probe_timeout = s.probe_timeout * 2;
-    return h;
-}
 
 config::loaded load_or_give_up(const serve_options& o) {
     auto loaded = load_configuration(o.config_file, o.env);
@@ -133,6 +124,7 @@ runtime::impl::impl(serve_options o)
     start_demo();
     settings_ = std::make_shared<const config::settings>(loaded_.values);
     open_store();
+    take_stored_settings();
     open_secrets();
     if (!stale_) first_access_key();
     open_listeners();
@@ -289,7 +281,8 @@ void runtime::impl::open_listeners() {
                               .journal_healthy = [this] { return journal_->healthy(); },
                               .declared_groups = {},
                               .workers = worker_count_of(loaded_.values),
-                              .admission = admission_.get()},
+                              .admission = admission_.get(),
+                              .config = this},
         std::move(*guard));
     services_ = std::unique_ptr<proxy::services>(
         new proxy::services{.clock = clock_,

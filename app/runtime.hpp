@@ -19,6 +19,9 @@ struct serve_options {
     std::string config_file;  // "": environment alone
     config::environment env;
     bool demo_if_no_keys = false;
+    // Start with file and environment alone: the way out of a stored setting that keeps the
+    // program from serving.
+    bool ignore_stored_settings = false;
 };
 
 // Made, driven and destroyed by the main thread.
@@ -46,8 +49,17 @@ class runtime {
     std::unique_ptr<impl> impl_;
 };
 
-// Loads the configuration with all names that the program knows.
+// Loads the configuration with all names that the program knows. Faults of stored settings are
+// refused, or left out with a warning.
 [[nodiscard]] config::load_result load_configuration(const std::string& file,
-                                                     const config::environment& env);
+                                                     const config::environment& env,
+                                                     const config::stored_settings& stored = {},
+                                                     bool leave_out_faults = false);
+
+// Adds what the admin API has stored, for a look from outside: the store is only read, and one that
+// cannot be read is a warning.
+[[nodiscard]] config::load_result load_with_store(const std::string& file,
+                                                  const config::environment& env,
+                                                  config::loaded plain);
 
 }  // namespace kw::app

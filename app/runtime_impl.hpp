@@ -1,5 +1,5 @@
-// What the runtime is made of, for the two files that implement it: runtime.cpp (construction,
-// start, end) and control.cpp (the control thread's rounds).
+// What the runtime is made of, for the files that implement it: runtime.cpp (construction, start,
+// end), control.cpp (the control thread's rounds) and settings.cpp (settings at run time).
 #pragma once
 
 #include <atomic>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "admin/admin_api.hpp"
+#include "admin/config_port.hpp"
 #include "app/runtime.hpp"
 #include "app/snapshot_builder.hpp"
 #include "config/loader.hpp"
@@ -40,7 +41,9 @@ namespace kw::app {
 
 [[nodiscard]] std::int64_t modified_at(const std::string& path) noexcept;  // 0: no such file
 
-struct runtime::impl final : net::control_port {
+[[nodiscard]] pool::health_settings health_of(const config::pool_settings& s);
+
+struct runtime::impl final : net::control_port, admin::config_port {
     explicit impl(serve_options o);
     ~impl() override;
 
@@ -48,6 +51,7 @@ struct runtime::impl final : net::control_port {
     void open_store();
     void open_secrets();
     void start_demo();
+    void take_stored_settings();
     result<void> open_pepper();
     result<void> join_store();
     void first_access_key();
@@ -73,6 +77,14 @@ struct runtime::impl final : net::control_port {
     [[nodiscard]] net::task<jobs::probe_answer> call_probe(jobs::probe_subject subject);
     void apply_configuration(config::loaded next);
     void reload();
+    bool reload_settings();
+    [[nodiscard]] config::load_result load_all();
+    [[nodiscard]] config::stored_settings stored_settings() const;
+    [[nodiscard]] bool stored_settings_changed() const;
+    void keep_demo(config::settings& next) const;
+    [[nodiscard]] const config::loaded& in_force() const override { return loaded_; }
+    [[nodiscard]] config::load_result with(const config::stored_settings& stored) const override;
+    [[nodiscard]] std::optional<std::string> variable(const std::string& name) const override;
     [[nodiscard]] jobs::seed_context seeding() {
         return {*store_, *sealer_, pepper_, clock_, random_};
     }
@@ -88,6 +100,7 @@ struct runtime::impl final : net::control_port {
     mutable std::mutex settings_mutex_;
     std::shared_ptr<const config::settings> settings_;
     config::loaded loaded_;
+    std::uint64_t settings_revision_ = 0;  // of the stored settings that are in force
 
     std::unique_ptr<mock::mock_upstream> demo_;
     std::unique_ptr<crypto::sealer> sealer_;

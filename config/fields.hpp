@@ -62,6 +62,7 @@ struct field {
     std::uint64_t max = 0;  // 0: what the type holds
     bool live = true;       // takes effect on reload
     bool required = false;  // in the items of a list
+    bool early = false;     // needed before the store can be read: nothing in the store changes it
 };
 
 struct section {

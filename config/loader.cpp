@@ -285,6 +285,7 @@ void read_lists(loading& l, tree_reader& file, const YAML::Node& root) {
     const YAML::Node root = file.parse(yaml);
     file.read_sections(root);
     apply_variables(l);
+    apply_stored(l);
     read_lists(l, file, root);  // after both, since a group begins with the global sections
     add_provider_groups(l);
     check_variable_names(l);
@@ -319,6 +320,7 @@ const std::string* loading::variable(std::string_view name) const {
 }
 
 std::string origin::to_string() const {
+    if (stored) return "store";
     if (!variable.empty()) return "environment " + variable;
     if (file.empty()) return "default";
     return line > 0 ? fmt::format("{}:{}", file, line) : file;
@@ -340,8 +342,9 @@ environment process_environment(const char* const* envp) {
     return env;
 }
 
-load_result load(const std::string& file, const environment& env, const known_names& known) {
-    loading l(env, known);
+load_result load(const std::string& file, const environment& env, const known_names& known,
+                 const stored_settings& stored) {
+    loading l(env, known, stored);
     std::string text;
     if (!file.empty()) {
         std::ifstream in(file, std::ios::binary);
@@ -361,7 +364,8 @@ load_result load(const std::string& file, const environment& env, const known_na
 
 load_result load_text(std::string_view yaml, const std::string& name, const environment& env,
                       const known_names& known) {
-    loading l(env, known);
+    const stored_settings none;
+    loading l(env, known, none);
     return run(l, std::string(yaml), name);
 }
 

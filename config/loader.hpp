@@ -1,5 +1,6 @@
-// Loads the settings: defaults, then one YAML file, then the environment; or says everything that
-// is wrong with them. Runs on the control thread (it reads files).
+// Loads the settings: defaults, then one YAML file, then the environment, then what the admin API
+// has stored; or says everything that is wrong with them. Runs on the control thread (it reads
+// files).
 #pragma once
 
 #include <boost/system/result.hpp>
@@ -23,7 +24,8 @@ struct origin {
     std::string file;
     int line = 0;          // from 1
     std::string variable;  // the environment's
-    // "default", "keywheel.yaml:12", "environment PORT"
+    bool stored = false;   // set by the admin API
+    // "default", "keywheel.yaml:12", "environment PORT", "store"
     [[nodiscard]] std::string to_string() const;
 };
 
@@ -49,6 +51,8 @@ struct loaded {
     std::map<std::string, origin, std::less<>> origins;
     // For the log: what was read and left unused, and why.
     std::vector<std::string> warnings;
+    // Stored settings that could not be taken (load_over); a warning tells each.
+    std::vector<std::string> left_out;
     // Every file that was read (configuration, secrets): what a watcher looks at.
     std::vector<std::string> files;
 };
@@ -61,10 +65,19 @@ struct known_names {
     std::span<const std::string_view> providers;
 };
 
+// What the admin API has set, by the setting's key: its text, or a list's texts.
+using stored_settings = std::map<std::string, std::vector<std::string>, std::less<>>;
+
 // file: "" for none; one that is missing is a problem. All or nothing: with any problem there are
 // no settings.
 [[nodiscard]] load_result load(const std::string& file, const environment& env,
-                               const known_names& known = {});
+                               const known_names& known = {}, const stored_settings& stored = {});
+
+// The same, but stored settings that cannot be taken are left out with a warning: one that another
+// release has stored, or that contradicts this machine's file, must not keep the program from
+// starting.
+[[nodiscard]] load_result load_over(const std::string& file, const environment& env,
+                                    const known_names& known, stored_settings stored);
 
 // As load(), with the file's text at hand; `name` is what problems call it.
 [[nodiscard]] load_result load_text(std::string_view yaml, const std::string& name,

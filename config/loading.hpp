@@ -14,11 +14,13 @@ namespace kw::config {
 struct loading {
     const environment& env;
     const known_names& known;
+    const stored_settings& stored;
     secret_resolver secrets;
     loaded result;
     problem_list problems;
 
-    loading(const environment& e, const known_names& k) : env(e), known(k), secrets(e) {}
+    loading(const environment& e, const known_names& k, const stored_settings& s)
+        : env(e), known(k), stored(s), secrets(e) {}
 
     // Past max_problems further ones are dropped: the first ones matter.
     void report(origin where, std::string key, fault what);
@@ -29,8 +31,9 @@ struct loading {
     [[nodiscard]] const std::string* variable(std::string_view name) const;
 };
 
-// Stages, in environment.cpp and validate.cpp.
+// Stages, in environment.cpp, stored.cpp and validate.cpp.
 void apply_variables(loading& l);
+void apply_stored(loading& l);
 void add_provider_groups(loading& l);
 void check_variable_names(loading& l);
 void validate(loading& l);

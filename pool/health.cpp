@@ -252,6 +252,11 @@ struct health::impl {
 
 health::health(state_table& states, health_settings settings)
     : impl_(std::make_unique<impl>(states, settings)) {}
+
+void health::set_settings(const health_settings& settings) {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->set = settings;
+}
 health::~health() = default;
 
 void health::on_success(slot_id slot, mono_time now_at, wall_time wall) {

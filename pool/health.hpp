@@ -61,6 +61,9 @@ class health {
     health(state_table& states, health_settings settings = {});
     ~health();
 
+    // Other settings from now on; waits that run already end when they would have.
+    void set_settings(const health_settings& settings);
+
     // A 2xx/3xx head came: ends probation and failures, brings a cooling key back. Books nothing.
     void on_success(slot_id slot, mono_time now, wall_time wall);
     // Applies the verdict (of a success too). A slot whose key is gone is ignored.

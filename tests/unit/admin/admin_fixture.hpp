@@ -16,6 +16,7 @@
 #include "pool/upstream_key.hpp"
 #include "store/journal_shipper.hpp"
 #include "store/store.hpp"
+#include "tests/unit/admin/fake_config.hpp"
 #include "tests/unit/store/temp_folder.hpp"
 #include "usage/prices.hpp"
 
@@ -57,6 +58,7 @@ struct fixture {
     std::vector<std::shared_ptr<const pool::group>> declared;
     int changes = 0;
     fake_tests tests;
+    fake_config config;
     admin_api api{{.store = *store,
                    .sealer = sealer,
                    .pepper = pepper,
@@ -71,7 +73,8 @@ struct fixture {
                    .shipper = [] { return store::shipper_stats{.backlog_records = 7}; },
                    .journal_healthy = [] { return true; },
                    .declared_groups = [this] { return declared; },
-                   .workers = 2},
+                   .workers = 2,
+                   .config = &config},
                   *auth::admin_guard::make(secret(admin_secret), true),
                   random_source(1)};
     std::string seen;  // every answer's body, for the search for canaries
