@@ -11,8 +11,7 @@ using namespace std::chrono_literals;
 
 constexpr auto feed_interval = 400ms;
 constexpr auto watch_interval = 2s;
-constexpr auto counters_interval = 10s;
-constexpr std::string_view state_prefix = "key_state/";
+constexpr auto sharing_interval = 200ms;
 
 }  // namespace
 
@@ -63,26 +62,6 @@ result<void> runtime::impl::join_store() {
     return {};
 }
 
-// What health knew of the keys before the last stop.
-void runtime::impl::restore_states() {
-    for (const auto& [id, key] : catalog_->keys()) {
-        auto json = store_->load_state(std::string(state_prefix) + id);
-        if (!json) {
-            if (json.error().code == errc::store_unavailable) return;
-            continue;
-        }
-        const auto slot = states_.find(id);
-        const auto* state = slot ? states_.get(*slot) : nullptr;
-        // After a start without the store: what has been found out since then is newer.
-        if (state == nullptr || state->uses.load() != 0) continue;
-        if (auto done = states_.restore(*slot, *json, clock_.mono(), clock_.wall()); !done)
-            log::event(log::level::warn, "key_state.unreadable",
-                       {{"id", id}, {"err", done.error().context}});
-        saved_uses_[id] = state->uses.load();
-    }
-    states_restored_ = true;
-}
-
 // Of the embedded store once at the start; of an access key's new budget when it is seen.
 void runtime::impl::load_budgets() {
     for (const auto& [id, key] : catalog_->access_records())
@@ -110,7 +89,6 @@ void runtime::impl::refresh(bool force) {
         stale_ = stale;
         publish();
         if (!stale) {
-            if (!states_restored_) restore_states();
             load_budgets();
             const store::snapshot set = catalog_->save();
             if (auto saved = saved_->save(set.revision, set.records); !saved)
@@ -149,35 +127,7 @@ void runtime::impl::report(const std::vector<pool::health_event>& events) {
                     {"to", pool::to_string(e.to)},
                     {"reason", pool::to_string(e.reason)},
                     {"status", e.status}});
-        unsaved_states_.insert_or_assign(e.key_id, e.slot);
-    }
-}
-
-// Keys that were used since they were saved last: their counters survive a restart too.
-void runtime::impl::note_counters() {
-    for (const auto& [id, slot] : states_.all()) {
-        const auto* state = states_.get(slot);
-        if (state != nullptr && state->uses.load() != saved_uses_[id])
-            unsaved_states_.insert_or_assign(id, slot);
-    }
-    std::erase_if(saved_uses_, [this](const auto& known) { return !states_.find(known.first); });
-}
-
-// What the store does not take now is offered again in the next round, as is what takes too long.
-void runtime::impl::save_states(std::chrono::milliseconds at_most) {
-    const auto until = clock_.mono() + at_most;
-    while (!unsaved_states_.empty() && clock_.mono() < until) {
-        const auto first = unsaved_states_.begin();
-        const auto* state = states_.get(first->second);
-        if (state != nullptr) {
-            const auto uses = state->uses.load();
-            auto saved =
-                store_->save_state(std::string(state_prefix) + first->first,
-                                   states_.dump(first->second, clock_.mono(), clock_.wall()));
-            if (!saved) return;
-            saved_uses_[first->first] = uses;
-        }
-        unsaved_states_.erase(first);
+        if (e.firm) sharer_->decided(e.slot);
     }
 }
 
@@ -213,23 +163,25 @@ net::task<void> runtime::impl::feed_rounds() {
     }
 }
 
+// What is found out about keys reaches the other replicas, and theirs this one, in a round or two.
+net::task<void> runtime::impl::key_rounds() {
+    net::waiter w(control_.get());
+    while (!stopping_) {
+        report(health_.drain());
+        sharer_->round();
+        co_await net::sleep_until(w, control_.get().now() + sharing_interval);
+    }
+}
+
 net::task<void> runtime::impl::second_rounds() {
     net::waiter w(control_.get());
     auto next_clean_up = clock_.mono() + 60s;
-    auto next_counters = clock_.mono() + counters_interval;
     expiry_seen_ = clock_.wall();
     while (!stopping_) {
         const auto mono = clock_.mono();
         const auto wall = clock_.wall();
         health_.tick(mono, wall);
-        states_.roll_windows(wall);
         admission_->sweep();
-        report(health_.drain());
-        if (mono >= next_counters) {
-            note_counters();
-            next_counters = mono + counters_interval;
-        }
-        save_states(100ms);
         report_expired_keys();
         prober_->run_due();
         if (mono >= next_clean_up) {

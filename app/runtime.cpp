@@ -101,6 +101,14 @@ config::loaded load_or_give_up(const serve_options& o) {
     give_up(text);
 }
 
+// Nobody else reads the embedded store: uses go to its disk now and then, for the next start.
+jobs::sharing_options sharing_of(const config::settings& s) {
+    jobs::sharing_options o;
+    o.peers = !s.store.redis_url.empty();
+    if (!o.peers) o.uses_every = 10s;
+    return o;
+}
+
 unsigned worker_count_of(const config::settings& s) {
     if (s.server.workers > 0) return s.server.workers;
     return worker_count(affinity_cpus(), cgroup_cpu_quota());
@@ -246,7 +254,11 @@ void runtime::impl::open_listeners() {
     const auto& server = loaded_.values.server;
     auto first = builder_.build(settings_, *catalog_, pepper_, stale_);
     if (!first) give_up(first.error().context);
-    restore_states();
+    sharer_ = std::make_unique<jobs::key_sharer>(
+        *store_, states_, health_, clock_, random_,
+        [this](const std::string& id) { return catalog_->keys().contains(id); },
+        sharing_of(loaded_.values));
+    sharer_->round();  // what was known before the last stop
 
     std::shared_ptr<net::tls_server_context> tls;
     if (!server.tls_certificate.empty()) {
@@ -368,6 +380,7 @@ void runtime::start() {
         m.control_dns_ = std::make_unique<net::dns_cache>(on, m.resolver_);
         m.refresh(true);
         net::spawn("feed", m.feed_rounds());
+        net::spawn("keys", m.key_rounds());
         net::spawn("rounds", m.second_rounds());
         net::spawn("watch", m.watch_rounds());
     });
@@ -410,8 +423,7 @@ void runtime::stop(const std::function<bool()>& hurry) {
     m.control_.stop();
     m.control_.join();
     m.report(m.health_.drain());
-    m.note_counters();
-    m.save_states(3s);
+    if (!m.sharer_->flush(3s)) log::event(log::level::warn, "keys.not_flushed");
     if (!m.shipper_->flush(5s))
         log::event(log::level::warn, "journal.not_flushed",
                    {{"records", m.shipper_->stats().backlog_records},

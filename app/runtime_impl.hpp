@@ -21,6 +21,7 @@
 #include "jobs/budget_loader.hpp"
 #include "jobs/catalog.hpp"
 #include "jobs/first_uses.hpp"
+#include "jobs/key_sharer.hpp"
 #include "jobs/key_tester.hpp"
 #include "jobs/prober.hpp"
 #include "jobs/seed.hpp"
@@ -62,16 +63,14 @@ struct runtime::impl final : net::control_port, admin::config_port {
                 std::function<void(net::control_response)> done) override;
     [[nodiscard]] bool ready() const noexcept override { return ready_.load(); }
     net::task<void> feed_rounds();
+    net::task<void> key_rounds();
     net::task<void> second_rounds();
     net::task<void> watch_rounds();
     void refresh(bool force);
     void publish();
-    void restore_states();
     void load_budgets();
     void note_first_use(const std::string& access_key_id);
     void report(const std::vector<pool::health_event>& events);
-    void note_counters();
-    void save_states(std::chrono::milliseconds at_most);
     void report_expired_keys();
     [[nodiscard]] std::optional<jobs::probe_subject> find_probe(const std::string& key_id);
     [[nodiscard]] net::task<jobs::probe_answer> call_probe(jobs::probe_subject subject);
@@ -120,6 +119,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::unique_ptr<store::admission> admission_;  // outlives the workers
     std::unique_ptr<jobs::budget_loader> budgets_;
     std::unique_ptr<jobs::first_uses> first_uses_;
+    std::unique_ptr<jobs::key_sharer> sharer_;
     std::unique_ptr<proxy::services> services_;
     net::resolver resolver_;
 
@@ -133,10 +133,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::atomic<bool> stopping_{false};
     bool stale_ = false;   // the store is away; what is known is as of its last answer
     bool seeded_ = false;  // what the configuration declares has been compared with the store
-    bool states_restored_ = false;
     std::map<std::string, std::int64_t> watched_;
-    std::map<std::string, pool::slot_id> unsaved_states_;  // by key id, until the store took them
-    std::map<std::string, std::uint64_t> saved_uses_;      // by key id, as the store has them
     wall_time expiry_seen_{};
 };
 

@@ -81,7 +81,7 @@ struct health::impl {
     }
 
     void change(slot_id slot, key_state& s, key_status to, block_reason reason, std::int64_t until,
-                std::uint16_t status, std::int64_t now, wall_time wall) {
+                std::uint16_t status, std::int64_t now, wall_time wall, bool firm = false) {
         const auto from = s.status();
         s.set_gate(to, reason, until);
         if (to == key_status::active) states.bump_epoch();
@@ -92,6 +92,7 @@ struct health::impl {
         e.to = to;
         e.reason = reason;
         e.status = status;
+        e.firm = firm;
         if (until != forever && until > now) e.until = wall + nanoseconds(until - now);
         emit(std::move(e));
     }
@@ -340,7 +341,36 @@ void health::set_status(slot_id slot, key_status status, mono_time now, wall_tim
     m.watched.erase(slot.index);
     const bool active = status == key_status::active;
     m.change(slot, *s, status, active ? block_reason::none : block_reason::admin,
-             active ? 0 : forever, 0, mono_ns(now), wall);
+             active ? 0 : forever, 0, mono_ns(now), wall, true);
+}
+
+bool health::adopt(slot_id slot, const finding& seen, const finding& theirs, bool late,
+                   mono_time now_at) {
+    impl& m = *impl_;
+    key_state* s = m.states.get(slot);
+    if (s == nullptr) return false;
+    const std::lock_guard lock(m.mutex);
+    const auto mine = finding_of(*s);
+    if (!mine) return true;
+    if (!(*mine == seen)) return false;
+    const bool by_breaker = s->reason() == block_reason::breaker;
+    if (by_breaker && theirs.status == key_status::active) return true;
+    const auto now = mono_ns(now_at);
+    auto until = theirs.until;
+    if (by_breaker) until = std::max(until, s->blocked_until.load(relaxed));
+    s->level.store(theirs.level, relaxed);
+    m.watched.erase(slot.index);
+    s->set_gate(theirs.status, theirs.reason, until);
+    if (theirs.status == key_status::active) {
+        s->consecutive_failures.store(0, relaxed);
+        m.states.bump_epoch();
+    } else if (!serving(theirs.status)) {
+        const auto pause =
+            theirs.status == key_status::banned ? m.set.first_retest : m.set.first_probe;
+        m.await_test(slot, now, pause, 0);
+        if (late) m.watched[slot.index].next += pause.count();
+    }
+    return true;
 }
 
 void health::tick(mono_time now_at, wall_time wall) {
@@ -362,20 +392,13 @@ void health::tick(mono_time now_at, wall_time wall) {
         ++at;
     }
     const bool decay = m.decayed == 0 || now - m.decayed >= decay_every;
-    if (decay) m.decayed = now;
-    m.states.for_each([&](slot_id slot, key_state& s) {
-        if (decay) {
-            // A bad past is forgotten slowly, so that a key which no strategy picks any more gets
-            // another chance.
-            const float rate = s.success.load(relaxed);
-            s.success.store(rate + 0.1F * (1.0F - rate), relaxed);
-        }
-        const auto status = s.status();
-        if (status != key_status::quarantined && status != key_status::banned) return;
-        if (s.reason() == block_reason::admin || m.watched.contains(slot.index)) return;
-        // Restored after a restart.
-        m.await_test(slot, now,
-                     status == key_status::banned ? m.set.first_retest : m.set.first_probe, 0);
+    if (!decay) return;
+    m.decayed = now;
+    m.states.for_each([&](slot_id, key_state& s) {
+        // A bad past is forgotten slowly, so that a key which no strategy picks any more gets
+        // another chance.
+        const float rate = s.success.load(relaxed);
+        s.success.store(rate + 0.1F * (1.0F - rate), relaxed);
     });
 }
 
@@ -437,7 +460,7 @@ void health::on_probe_result(slot_id slot, probe_outcome outcome, mono_time now_
         m.watched.erase(slot.index);
         s->level.store(0, relaxed);
         s->consecutive_failures.store(0, relaxed);
-        m.change(slot, *s, key_status::active, block_reason::none, 0, 0, now, wall);
+        m.change(slot, *s, key_status::active, block_reason::none, 0, 0, now, wall, true);
     } else if (serving(status)) {
         m.change(slot, *s, key_status::quarantined, block_reason::credential, forever, 0, now,
                  wall);

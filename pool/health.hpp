@@ -12,6 +12,7 @@
 
 #include "core/clock.hpp"
 #include "pool/fault_policy.hpp"
+#include "pool/finding.hpp"
 #include "pool/key_state.hpp"
 
 namespace kw::pool {
@@ -46,6 +47,7 @@ struct health_event {
     block_reason reason = block_reason::none;
     std::uint16_t status = 0;        // the upstream's answer that led to it; 0: none
     std::optional<wall_time> until;  // cooling
+    bool firm = false;               // a person's word or a passed test, not an answer
 };
 
 enum class probe_outcome : std::uint8_t {
@@ -73,6 +75,13 @@ class health {
 
     // By a person: active, disabled or banned; clears counts. `active` also ends a cooldown.
     void set_status(slot_id slot, key_status status, mono_time now, wall_time wall);
+
+    // Takes over what another replica (or this one before its restart) found out, unless the key's
+    // state is no longer what the caller saw: then false, and nothing is done. A person's word in
+    // the record stands, and so does the longer rest of an open breaker. `late`: whoever found it
+    // out tests the key as well, so this process waits twice as long before its first test.
+    // Emits no event.
+    bool adopt(slot_id slot, const finding& seen, const finding& theirs, bool late, mono_time now);
 
     // Control thread, every second or so: confirms withheld bans, decays success rates.
     void tick(mono_time now, wall_time wall);

@@ -1,10 +1,7 @@
-// The slot table: allocation by key id, windows, and the JSON form of what survives a restart.
+// The slot table: allocation by key id, and windows.
 #include "pool/key_state.hpp"
 
 #include <algorithm>
-#include <boost/json.hpp>
-
-#include "core/json_writer.hpp"
 
 namespace kw::pool {
 namespace {
@@ -15,14 +12,6 @@ constexpr std::string_view status_names[] = {"active", "cooling", "quarantined",
                                              "disabled"};
 constexpr std::string_view reason_names[] = {
     "none", "rate_limit", "upstream_fault", "overload", "credential", "quota", "breaker", "admin"};
-
-template <std::size_t N>
-std::optional<std::uint8_t> index_of(const std::string_view (&names)[N], std::string_view name) {
-    for (std::size_t i = 0; i < N; ++i) {
-        if (names[i] == name) return static_cast<std::uint8_t>(i);
-    }
-    return std::nullopt;
-}
 
 }  // namespace
 
@@ -219,90 +208,6 @@ void state_table::roll_windows(wall_time now) {
                                 relaxed);
         s.rank_uses.store(0, relaxed);
     }
-}
-
-std::string state_table::dump(slot_id slot, mono_time now, wall_time wall) const {
-    const key_state* s = get(slot);
-    std::string out;
-    if (s == nullptr) return out;
-    const auto until = s->blocked_until.load(relaxed);
-    json_writer w(out);
-    w.begin_object()
-        .field("status", to_string(s->status()))
-        .field("reason", to_string(s->reason()))
-        .field("tested", s->tested());
-    if (until != forever && until > mono_ns(now)) {
-        w.field("until_ms", unix_ms(wall + std::chrono::nanoseconds(until - mono_ns(now))));
-    }
-    w.field("level", s->level.load(relaxed))
-        .field("uses", s->uses.load(relaxed))
-        .field("successes", s->successes.load(relaxed))
-        .field("failures", s->failures.load(relaxed))
-        .field("tokens", s->tokens.load(relaxed))
-        .field("success_rate", static_cast<double>(s->success.load(relaxed)))
-        .field("day", std::chrono::floor<std::chrono::days>(wall).time_since_epoch().count())
-        .field("window_tokens", s->rank_tokens.load(relaxed) - s->estimate_in_flight.load(relaxed))
-        .field("window_uses", s->rank_uses.load(relaxed))
-        .end_object();
-    return out;
-}
-
-result<void> state_table::restore(slot_id slot, std::string_view json, mono_time now,
-                                  wall_time wall) {
-    key_state* s = get(slot);
-    if (s == nullptr) return error(errc::invalid_argument, "key state: no such slot");
-    boost::system::error_code ec;
-    const auto parsed = boost::json::parse(json, ec);
-    if (ec || !parsed.is_object()) return error(errc::invalid_argument, "key state: not an object");
-    const auto& o = parsed.get_object();
-    const auto number = [&](const char* name) -> std::int64_t {
-        const auto* v = o.if_contains(name);
-        if (v == nullptr) return 0;
-        boost::system::error_code bad;
-        const auto n = v->to_number<std::int64_t>(bad);
-        return bad ? 0 : std::max<std::int64_t>(n, 0);
-    };
-    const auto text = [&](const char* name) -> std::string_view {
-        const auto* v = o.if_contains(name);
-        return v != nullptr && v->is_string() ? std::string_view(v->get_string())
-                                              : std::string_view();
-    };
-    const auto status = index_of(status_names, text("status"));
-    const auto reason = index_of(reason_names, text("reason"));
-    if (!status || !reason) return error(errc::invalid_argument, "key state: status or reason");
-    auto state = static_cast<key_status>(*status);
-    auto until = state == key_status::active ? 0 : forever;
-    if (state == key_status::cooling) {
-        const auto left = (number("until_ms") - unix_ms(wall)) * 1'000'000;
-        until = left > 0 ? mono_ns(now) + left : 0;
-        if (left <= 0) state = key_status::active;
-    }
-    s->uses = static_cast<std::uint64_t>(number("uses"));
-    s->successes = static_cast<std::uint64_t>(number("successes"));
-    s->failures = static_cast<std::uint64_t>(number("failures"));
-    s->tokens = number("tokens");
-    s->level = static_cast<std::uint32_t>(std::min<std::int64_t>(number("level"), 16));
-    if (const auto* rate = o.if_contains("success_rate"); rate != nullptr && rate->is_number()) {
-        boost::system::error_code bad;
-        s->success = static_cast<float>(std::clamp(rate->to_number<double>(bad), 0.0, 1.0));
-    }
-    if (s->quota_left.load(relaxed) != unknown_amount) s->quota_left.fetch_sub(s->tokens, relaxed);
-    if (number("day") == std::chrono::floor<std::chrono::days>(wall).time_since_epoch().count()) {
-        s->rank_tokens = number("window_tokens");
-        s->rank_uses = static_cast<std::uint32_t>(number("window_uses"));
-    }
-    if (const auto* tested = o.if_contains("tested");
-        tested != nullptr && tested->is_bool() && tested->get_bool()) {
-        s->gate.fetch_or(0x100U, relaxed);
-    }
-    const bool by_record = s->reason() == block_reason::admin;  // the record's word stands
-    if (!by_record && *reason != static_cast<std::uint8_t>(block_reason::admin)) {
-        s->set_gate(
-            state,
-            state == key_status::active ? block_reason::none : static_cast<block_reason>(*reason),
-            until);
-    }
-    return {};
 }
 
 }  // namespace kw::pool

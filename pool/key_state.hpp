@@ -178,12 +178,6 @@ class state_table {
     }
     void bump_epoch() noexcept { epoch_.fetch_add(1, std::memory_order_release); }
 
-    // What survives a restart, as JSON: status, reason, until (wall clock), counters, tested flag.
-    [[nodiscard]] std::string dump(slot_id slot, mono_time now, wall_time wall) const;
-    // Before the slot is in use, after acquire(). A time that has passed gives an active key.
-    // errc::invalid_argument: not such a JSON text.
-    result<void> restore(slot_id slot, std::string_view json, mono_time now, wall_time wall);
-
   private:
     struct impl;
     static constexpr std::size_t chunk_size = 1024;

@@ -16,6 +16,7 @@
 #include "core/clock.hpp"
 #include "core/error.hpp"
 #include "core/secret.hpp"
+#include "store/key_news.hpp"
 #include "store/ledger_batch.hpp"
 #include "store/types.hpp"
 
@@ -100,13 +101,24 @@ struct retention {
     std::uint64_t max_audit = 100'000;
 };
 
+// Where replicas tell one another about upstream keys; a part of the store. Calls as there.
+class key_board {
+  public:
+    virtual ~key_board() = default;
+    // Adds and decides what a replica tells. Tell a batch that failed with store_unavailable again
+    // under its number before any other: it counts once.
+    virtual result<void> tell(const key_batch& news) = 0;
+    // What changed after that position, oldest first; what this replica told is among it.
+    virtual result<key_standings> standings_since(key_position at, std::size_t limit) = 0;
+};
+
 // Every call blocks for at most the store's call timeout (then errc::store_unavailable; at once
 // while the breaker is open) and may be made from any thread but a worker: control, flush, feed.
 // Calls never throw. A call that failed with store_unavailable may or may not have taken effect;
 // put and erase are then seen through the feed, apply is idempotent.
-class store {
+class store : public key_board {
   public:
-    virtual ~store() = default;
+    ~store() override = default;
     store() = default;
     store(const store&) = delete;
     store& operator=(const store&) = delete;

@@ -8,6 +8,7 @@
 #include "core/log.hpp"
 #include "store/aggregate_fields.hpp"
 #include "store/data_dir.hpp"
+#include "store/embedded/key_table.hpp"
 #include "store/embedded/sqlite.hpp"
 #include "store/ledger_codec.hpp"
 #include "store/paging.hpp"
@@ -72,7 +73,7 @@ class embedded_store final : public store {
   public:
     embedded_store(std::unique_ptr<sqlite::connection> db, const retention& keep,
                    const clock_source& clock)
-        : db_(std::move(db)), keep_(keep), clock_(clock) {
+        : db_(std::move(db)), keep_(keep), clock_(clock), keys_(*db_, clock) {
         health_.since = clock.wall();
     }
 
@@ -80,6 +81,7 @@ class embedded_store final : public store {
         db_->run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=OFF;");
         db_->run(schema);
         db_->run(sql_of_aggregates().create.c_str());
+        keys_.make_schema();
         if (!db_->ok()) return lost();
         auto version = db_->prepare("SELECT value FROM meta WHERE name='schema'");
         if (version.step() && version.integer(0) > schema_version)
@@ -388,6 +390,28 @@ class embedded_store final : public store {
         return row.text(0);
     }
 
+    result<void> tell(const key_batch& news) override {
+        const auto hold = begin();
+        if (keys_.knows(news)) return {};
+        // No wait for the disk: what a power loss takes from these is found out again.
+        db_->run("PRAGMA synchronous=NORMAL");
+        {
+            sqlite::transaction all(*db_);
+            keys_.tell(news);
+            if (all.commit()) keys_.told(news);
+        }
+        db_->run("PRAGMA synchronous=FULL");
+        if (!db_->ok()) return lost();
+        return {};
+    }
+
+    result<key_standings> standings_since(key_position at, std::size_t limit) override {
+        const auto hold = begin();
+        auto out = keys_.since(at, limit);
+        if (!db_->ok()) return lost();
+        return out;
+    }
+
     result<std::vector<std::string>> preflight() override { return std::vector<std::string>(); }
 
     result<void> ping() override {
@@ -547,6 +571,7 @@ class embedded_store final : public store {
     const retention keep_;
     const clock_source& clock_;
     store_health health_;
+    embedded::key_table keys_;
     std::uint64_t revision_ = 0;
     bool interrupted_ = false;
     std::string body_;

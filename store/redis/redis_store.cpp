@@ -52,6 +52,7 @@ redis_store::redis_store(target to, const redis_options& options, const clock_so
       control_(to_, options_, board_),
       ledger_(to_, options_, board_),
       feed_(to_, options_, board_),
+      keys_(to_, options_, board_),
       interrupt_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 std::string redis_store::global(std::string_view name, std::string_view rest) const {

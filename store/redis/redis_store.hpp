@@ -37,6 +37,8 @@ class redis_store final : public store {
     result<std::uint64_t> clean_up() override;
     result<void> save_state(std::string_view name, std::string_view json) override;
     result<std::string> load_state(std::string_view name) override;
+    result<void> tell(const key_batch& news) override;
+    result<key_standings> standings_since(key_position at, std::size_t limit) override;
     result<std::vector<std::string>> preflight() override;
     result<void> ping() override;
     [[nodiscard]] store_health health() const override { return board_.now(); }
@@ -62,6 +64,7 @@ class redis_store final : public store {
     channel control_;  // what people and the control thread ask
     channel ledger_;   // the shipper's, so that a large batch does not hold up the others
     channel feed_;
+    channel keys_;  // upstream keys: often, and not behind what a person asks
     file interrupt_;
 };
 

@@ -4,9 +4,11 @@
 #include <array>
 #include <cstddef>
 
+#include "store/redis/key_scripts.hpp"
+
 namespace kw::store::redis {
 
-enum class script : std::size_t { change_record, apply_batch };
+enum class script : std::size_t { change_record, apply_batch, tell_keys, read_keys };
 
 // KEYS: records of the kind, ids of the kind, revision, feed; audit trail, its times.
 // ARGV: id, revision it must have, json, "1" to erase, feed member, channel; and with an entry of
@@ -77,6 +79,7 @@ end
 return {1, ARGV[1]}
 )";
 
-inline constexpr std::array all_scripts{change_record_script, apply_batch_script};
+inline constexpr std::array all_scripts{change_record_script, apply_batch_script, tell_keys_script,
+                                        read_keys_script};
 
 }  // namespace kw::store::redis

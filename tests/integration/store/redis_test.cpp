@@ -26,6 +26,12 @@ TEST_CASE("redis store conforms", "[store][redis]") {
     SECTION("audit") {
         test::check_audit(s);
     }
+    SECTION("upstream keys") {
+        test::check_key_counts(s);
+    }
+    SECTION("findings") {
+        test::check_key_findings(s);
+    }
     SECTION("preflight") {
         CHECK(s.preflight()->empty());
     }

@@ -260,39 +260,6 @@ TEST_CASE("keys that go away free their slots, but not under a running exchange"
     CHECK(p.state("v").tokens == 0);
 }
 
-TEST_CASE("states survive a restart") {
-    pool_fixture p;
-    p.fill("least-used", 3);
-    for (int i = 0; i < 9; ++i)
-        p.once(10, 20);
-    limit_hints h;
-    h.retry_after = 100s;
-    p.apply(numbered(0), 429, {}, h);
-    p.apply(numbered(1), 401);
-    pool_fixture q;
-    q.fill("least-used", 3);
-    q.clock.set_wall(p.clock.wall() + 40s);
-    for (int i = 0; i < 3; ++i) {
-        const auto text = p.states.dump(p.slot(numbered(i)), p.clock.mono(), p.clock.wall());
-        REQUIRE(q.states.restore(q.slot(numbered(i)), text, q.clock.mono(), q.clock.wall())
-                    .has_value());
-    }
-    CHECK(q.state(numbered(0)).status() == key_status::cooling);
-    CHECK(q.state(numbered(1)).status() == key_status::quarantined);
-    CHECK(q.state(numbered(2)).tokens == 60);
-    CHECK(q.once() == numbered(2));
-    q.clock.advance(59s);
-    CHECK(q.once() == numbered(2));
-    q.clock.advance(1s);
-    CHECK(q.once() == numbered(0));
-    CHECK_FALSE(
-        q.states.restore(q.slot(numbered(0)), "[]", q.clock.mono(), q.clock.wall()).has_value());
-    // the quarantined one is tested again
-    q.keys_health.tick(q.clock.mono(), q.clock.wall());
-    q.clock.advance(31s);
-    CHECK(q.keys_health.due_probes(q.clock.mono()) == std::vector{q.slot(numbered(1))});
-}
-
 TEST_CASE("windows start anew with the UTC day") {
     pool_fixture p;
     p.fill("least-token-used", 2);

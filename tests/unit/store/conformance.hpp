@@ -205,6 +205,150 @@ inline void check_audit_retention(store& s) {
     CHECK(kept.back() == "e110");
 }
 
+inline key_news make_news(const std::string& id, std::int64_t uses, std::int64_t day = 100) {
+    key_news n;
+    n.id = id;
+    n.add = {uses, uses, 0, 10 * uses};
+    n.day = day;
+    return n;
+}
+
+inline key_finding make_finding(std::string text, std::int32_t weight, std::uint64_t knew = 0,
+                                bool firm = false) {
+    key_finding f;
+    f.text = std::move(text);
+    f.weight = weight;
+    f.knew = knew;
+    f.firm = firm;
+    return f;
+}
+
+inline key_standing standing_of(store& s, const std::string& id) {
+    const auto all = s.standings_since({}, 100);
+    REQUIRE(all.has_value());
+    for (const auto& k : all->items)
+        if (k.id == id) return k;
+    return {};
+}
+
+inline void check_key_counts(store& s) {
+    const auto empty = s.standings_since({}, 100);
+    REQUIRE(empty.has_value());
+    CHECK(empty->items.empty());
+    CHECK(empty->reset);
+    auto first = make_news("a", 3);
+    first.start_uses = 100;
+    first.start_tokens = 1000;
+    const key_batch batch{"run1", 1, {first, make_news("b", 1)}};
+    REQUIRE(s.tell(batch).has_value());
+    REQUIRE(s.tell(batch).has_value());  // told again after a time-out: counts once
+    auto late = make_news("a", 2);
+    late.start_uses = 500;  // the day has its start
+    REQUIRE(s.tell({"run2", 1, {late}}).has_value());
+    auto a = standing_of(s, "a");
+    CHECK(a.sums == key_sums{5, 5, 0, 50});
+    CHECK(a.day_uses == 105);
+    CHECK(a.day_tokens == 1050);
+    CHECK_FALSE(a.headers);
+    // What is of yesterday counts, but not for today; a new day begins with what it brings.
+    REQUIRE(s.tell({"run1", 2, {make_news("a", 1, 99)}}).has_value());
+    CHECK(standing_of(s, "a").day_uses == 105);
+    auto tomorrow = make_news("a", 1, 101);
+    tomorrow.success_ppm = 250'000;
+    tomorrow.headers = key_headers{77, std::chrono::seconds(60)};
+    REQUIRE(s.tell({"run1", 3, {tomorrow}}).has_value());
+    a = standing_of(s, "a");
+    CHECK(a.sums.uses == 7);
+    CHECK(a.day == 101);
+    CHECK(a.day_uses == 1);
+    CHECK(a.day_tokens == 10);
+    CHECK(a.success_ppm == 250'000);
+    REQUIRE(a.headers);
+    CHECK(a.headers->left == 77);
+    CHECK(a.headers->holds > std::chrono::seconds(50));
+    CHECK(a.headers_by == "run1");
+
+    // Only what changed, in parts.
+    const auto known = s.standings_since({}, 100);
+    CHECK(s.standings_since(known->at, 100)->items.empty());
+    CHECK_FALSE(s.standings_since(known->at, 100)->reset);
+    REQUIRE(s.tell({"run1", 4, {make_news("b", 1), make_news("c", 1)}}).has_value());
+    const auto part = s.standings_since(known->at, 1);
+    REQUIRE(part->items.size() == 1);
+    CHECK(part->more);
+    CHECK(part->items[0].id == "b");
+    const auto rest = s.standings_since(part->at, 1);
+    REQUIRE(rest->items.size() == 1);
+    CHECK_FALSE(rest->more);
+    CHECK(rest->items[0].id == "c");
+    // A place that the store never reached: it lost something.
+    auto ahead = rest->at;
+    ahead.sequence += 1'000'000;
+    CHECK(s.standings_since(ahead, 100)->reset);
+
+    auto gone = make_news("b", 0);
+    gone.gone = true;
+    REQUIRE(s.tell({"run1", 5, {gone}}).has_value());
+    CHECK(standing_of(s, "b").id.empty());
+    CHECK(standing_of(s, "c").sums.uses == 1);
+}
+
+inline void check_key_findings(store& s) {
+    std::uint64_t number = 0;
+    const auto tell = [&](const std::string& who, key_finding f) {
+        auto n = make_news("k", 0);
+        n.finding = std::move(f);
+        // Each of them has numbers of its own; growing ones will do.
+        REQUIRE(s.tell({who, ++number, {n}}).has_value());
+        return standing_of(s, "k");
+    };
+    auto k = tell("a", make_finding("banned", 3));
+    CHECK(k.finding == "banned");
+    CHECK(k.found_by == "a");
+    CHECK(k.found == k.sequence);
+    CHECK_FALSE(k.rest);
+    // One that did not know of the ban and is lighter: the ban stands.
+    auto light = make_finding("cooling", 1);
+    light.rest = std::chrono::seconds(60);
+    CHECK(tell("b", light).finding == "banned");
+    CHECK(standing_of(s, "k").found == k.found);
+    // One that knew of it replaces it, also if lighter: the key's test has passed.
+    light.knew = k.found;
+    k = tell("b", light);
+    CHECK(k.finding == "cooling");
+    REQUIRE(k.rest);
+    CHECK(*k.rest > std::chrono::seconds(50));
+    // Equals that did not know of each other: the longer one stays.
+    light.knew = 0;
+    light.text = "shorter";
+    light.rest = std::chrono::seconds(10);
+    CHECK(tell("a", light).finding == "cooling");
+    light.text = "longer";
+    light.rest = std::chrono::seconds(100);
+    CHECK(tell("a", light).finding == "longer");
+    // The teller's own is no conflict.
+    CHECK(tell("a", make_finding("active", 0)).finding == "active");
+    // A person's word replaces what it did not know of, and stands against older findings.
+    CHECK(tell("b", make_finding("banned", 3)).finding == "banned");
+    k = tell("c", make_finding("freed", 0, 0, true));
+    CHECK(k.finding == "freed");
+    CHECK(tell("a", make_finding("banned", 3)).finding == "freed");
+    CHECK(tell("d", make_finding("freed again", 0, 0, true)).finding == "freed again");
+    // What is found after it counts again.
+    k = standing_of(s, "k");
+    CHECK(tell("a", make_finding("banned", 3, k.found)).finding == "banned");
+    // A rest that is over weighs nothing.
+    k = standing_of(s, "k");
+    auto over = make_finding("over", 1, k.found);
+    over.rest = std::chrono::milliseconds(0);
+    k = tell("a", over);
+    CHECK(k.finding == "over");
+    CHECK(k.rest->count() <= 0);
+    auto again = make_finding("cooling", 1);
+    again.rest = std::chrono::seconds(1);
+    CHECK(tell("b", again).finding == "cooling");
+}
+
 inline void check_feed(store& s) {
     const auto known = s.changes_since(0)->revision;
     CHECK_FALSE(*s.wait_change(known, std::chrono::milliseconds(1)));

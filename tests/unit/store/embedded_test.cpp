@@ -32,6 +32,12 @@ TEST_CASE("embedded store conforms", "[store]") {
     SECTION("audit") {
         test::check_audit(*s);
     }
+    SECTION("upstream keys") {
+        test::check_key_counts(*s);
+    }
+    SECTION("findings") {
+        test::check_key_findings(*s);
+    }
     SECTION("batches") {
         test::check_batches(*s);
     }
