@@ -4,10 +4,15 @@
 #include <algorithm>
 #include <exception>
 
+#include "admin/doorman.hpp"
 #include "admin/handlers.hpp"
+#include "admin/trail.hpp"
+#include "auth/admin_account.hpp"
+#include "config/settings.hpp"
 #include "core/json_writer.hpp"
 #include "core/log.hpp"
 #include "core/metrics.hpp"
+#include "net/address.hpp"
 #include "net/url.hpp"
 #include "store/journal_shipper.hpp"
 
@@ -41,12 +46,6 @@ bool fits(std::string_view pattern, const std::vector<std::string_view>& path, s
     return true;
 }
 
-void add_retry_after(reply& r, std::chrono::milliseconds wait) {
-    if (wait.count() <= 0) return;
-    const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
-    r.headers.emplace_back("Retry-After", std::to_string(seconds));
-}
-
 reply metrics(metrics::registry& of, std::string_view method) {
     reply out;
     if (method == "GET" || method == "HEAD") {
@@ -59,6 +58,9 @@ reply metrics(metrics::registry& of, std::string_view method) {
     return out;
 }
 
+constexpr std::size_t max_login_body = 8 * 1024;
+constexpr auto summary_interval = std::chrono::minutes(1);
+
 }  // namespace
 
 // The only maker of calls: past admit() there is an allowed caller, before it no route is known.
@@ -66,9 +68,10 @@ class gate {
   public:
     gate(admin_services services, auth::admin_guard guard, random_source random)
         : services_(std::move(services)),
-          guard_(std::move(guard)),
+          trail_(services_.store),
           random_(random),
-          records_(services_.store, services_.sealer, services_.pepper, services_.declared_groups) {
+          records_(services_.store, services_.sealer, services_.pepper, services_.declared_groups),
+          door_(std::move(guard), records_, services_.pepper, services_.clock, services_.registry) {
     }
 
     // The answer, or what brings it about.
@@ -78,90 +81,200 @@ class gate {
     };
 
     outcome admit(const net::control_request& request) {
-        const auto verdict =
-            guard_.check(request.admin_key.reveal(), request.source, services_.clock.mono());
-        reply out;
-        switch (verdict.verdict) {
-            case auth::admin_verdict::allowed:
-                return dispatch(request);
-            case auth::admin_verdict::disabled:
-                return {refuse(403, "admin_disabled",
-                               "the admin API is off: set auth.admin_key (ADMIN_ACCESS_KEY) to a "
-                               "secret of 16 characters or more"),
-                        {}};
-            case auth::admin_verdict::missing:
-                return {refuse(401, "missing_admin_key", "send the admin secret as x-admin-key"),
-                        {}};
-            case auth::admin_verdict::wrong:
-                out = refuse(401, "invalid_admin_key", "x-admin-key is wrong");
-                break;
-            case auth::admin_verdict::wait:
-                out = refuse(429, "too_many_guesses",
-                             "too many wrong x-admin-key values from this address: wait");
-                break;
+        const auto settings = services_.settings();
+        if (auto refused = refuse_address(request, settings->admin)) return {*refused, {}};
+        if (!door_.enabled())
+            return {refuse(403, "admin_disabled",
+                           "the admin API is off: set auth.admin_key (ADMIN_ACCESS_KEY) to a "
+                           "secret of 16 characters or more"),
+                    {}};
+        const bool known_page = !request.origin.empty() &&
+                                std::ranges::find(settings->admin.allow_origins, request.origin) !=
+                                    settings->admin.allow_origins.end();
+        if (known_page && request.method == "OPTIONS") {
+            reply out;
+            out.status = 204;
+            out.headers = {{"Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE"},
+                           {"Access-Control-Allow-Headers",
+                            "authorization, content-type, if-match, x-admin-key"},
+                           {"Access-Control-Max-Age", "600"}};
+            allow_page(out, request.origin);
+            return {std::move(out), {}};
         }
-        log::event(log::level::warn, "admin.refused",
-                   {{"source", request.source},
-                    {"request_id", request.request_id},
-                    {"status", out.status}});
-        add_retry_after(out, verdict.retry_after);
-        return {std::move(out), {}};
+        auto out = let_in(request, known_page);
+        if (!known_page) return out;
+        allow_page(out.now, request.origin);
+        if (out.later) {
+            out.later = [page = request.origin,
+                         later = std::move(out.later)](const std::function<void(reply)>& done) {
+                later([page, done](reply r) {
+                    allow_page(r, page);
+                    done(std::move(r));
+                });
+            };
+        }
+        return out;
     }
 
-    void set_guard(auth::admin_guard guard) { guard_ = std::move(guard); }
+    void tick() {
+        const auto now = services_.clock.mono();
+        if (now < next_summary_) return;
+        next_summary_ = now + summary_interval;
+        const auto refused = door_.take_summary();
+        if (refused.empty()) return;
+        keep(trail_.note({}, "refused", [&](json_writer& w) {
+            w.key("sources").begin_object();
+            for (const auto& [source, count] : refused)
+                w.field(source, count);
+            w.end_object();
+        }));
+    }
+
+    void set_guard(auth::admin_guard guard) { door_.set_guard(std::move(guard)); }
     [[nodiscard]] const admin_services& services() const noexcept { return services_; }
 
   private:
-    outcome dispatch(const net::control_request& request) {
-        call c(services_, records_, random_, request);
+    std::optional<reply> refuse_address(const net::control_request& request,
+                                        const config::admin_settings& settings) {
+        if (settings.allow_ips.empty()) return std::nullopt;
+        const auto networks = net::cidr_set::parse(settings.allow_ips);
+        const auto address = net::ip_address::parse(request.source);
+        if (networks && address && networks->contains(*address)) return std::nullopt;
+        door_.note_refusal("address", request.source);
+        return refuse(403, "ip_not_allowed", "this address may not reach the admin API");
+    }
+
+    static void allow_page(reply& r, const std::string& origin) {
+        r.headers.emplace_back("Access-Control-Allow-Origin", origin);
+        r.headers.emplace_back("Access-Control-Expose-Headers",
+                               "etag, retry-after, x-keywheel-request-id");
+        r.headers.emplace_back("Vary", "Origin");
+    }
+
+    outcome let_in(const net::control_request& request, bool known_page) {
+        const auto path = segments(request.path);
+        std::string id;
+        for (const route& r : route_table()) {
+            if (!r.info.open || r.info.method != request.method || !fits(r.info.path, path, id))
+                continue;
+            if (!known_page) {
+                if (auto foreign = door_.refuse_foreign(request)) return {*foreign, {}};
+            }
+            if (request.head_only) return {proceed(max_login_body), {}};
+            if (request.body.size() > max_login_body)
+                return {refuse(413, to_string(errc::body_too_large), "the body is too large"), {}};
+            return dispatch(r, request, {}, std::move(id), false);
+        }
+        auto verdict = door_.identify(request);
+        if (!verdict.who) return {std::move(verdict.refused), {}};
+        return find_route(request, std::move(*verdict.who), verdict.synced);
+    }
+
+    outcome find_route(const net::control_request& request, caller who, bool synced) {
+        if (request.body.size() > admin_api::max_body)
+            return {refuse(413, to_string(errc::body_too_large), "the body is larger than 8 MiB"),
+                    {}};
+        const auto path = segments(request.path);
+        std::string id;
+        std::string allow;
+        for (const route& r : route_table()) {
+            if (!fits(r.info.path, path, id)) continue;
+            if (r.info.method == request.method) {
+                if (auto refused = refuse_rights(r, request, who)) return {*refused, {}};
+                if (request.head_only) return {proceed(admin_api::max_body), {}};
+                return dispatch(r, request, std::move(who), std::move(id), synced);
+            }
+            if (allow.find(r.info.method) == std::string::npos)
+                allow.append(allow.empty() ? "" : ", ").append(r.info.method);
+        }
+        if (allow.empty()) return {refuse(404, "unknown_path", "there is no such admin route"), {}};
+        auto out = refuse(405, "method_not_allowed", "this route takes " + allow);
+        out.headers.emplace_back("Allow", allow);
+        return {std::move(out), {}};
+    }
+
+    static reply proceed(std::size_t most) {
+        reply out;
+        out.status = 100;
+        out.read_up_to = most;
+        return out;
+    }
+
+    std::optional<reply> refuse_rights(const route& r, const net::control_request& request,
+                                       const caller& who) {
+        if (who.is < r.info.least) {
+            door_.note_refusal("role", request.source);
+            return refuse(403, "role_too_low",
+                          "this route takes the role " + std::string(to_string(r.info.least)));
+        }
+        // A token that is bound to some routes cannot make itself a wider one.
+        const bool widens = who.kind == caller_kind::token && !who.routes.empty() &&
+                            (request.path.starts_with("/admin/tokens") ||
+                             request.path.starts_with("/admin/admins"));
+        if (!auth::within(who.routes, request.path) || widens) {
+            door_.note_refusal("scope", request.source);
+            return refuse(403, "outside_scope", "this token is not for this route");
+        }
+        return door_.refuse_forged(request, who);
+    }
+
+    outcome dispatch(const route& r, const net::control_request& request, caller who,
+                     std::string id, bool synced) {
+        call c(services_, records_, random_, request, door_);
+        c.what = {.who = std::move(who),
+                  .method = std::string(r.info.method),
+                  .route = std::string(r.info.path),
+                  .subject = id,
+                  .source = request.source,
+                  .request_id = request.request_id};
+        c.id = std::move(id);
         outcome out;
-        out.now = find_and_run(c);
+        out.now = run(r, c, synced);
         out.later = std::move(c.later);
         return out;
     }
 
-    reply find_and_run(call& c) {
-        const auto& request = c.request;
-        if (request.body.size() > admin_api::max_body)
-            return refuse(413, to_string(errc::body_too_large), "the body is larger than 8 MiB");
-        const auto path = segments(request.path);
-        std::string allow;
-        for (const route& r : route_table()) {
-            if (!fits(r.info.path, path, c.id)) continue;
-            if (r.info.method == request.method) return run(r, c);
-            if (allow.find(r.info.method) == std::string::npos)
-                allow.append(allow.empty() ? "" : ", ").append(r.info.method);
-        }
-        if (allow.empty()) return refuse(404, "unknown_path", "there is no such admin route");
-        auto out = refuse(405, "method_not_allowed", "this route takes " + allow);
-        out.headers.emplace_back("Allow", allow);
-        return out;
+    // Said loudly where it fails: the trail has a gap.
+    bool keep(const result<void>& written) {
+        if (written) return true;
+        door_.note_lost_entry();
+        log::event(log::level::error, "audit.not_written", {{"reason", written.error().context}});
+        return false;
     }
 
-    reply run(const route& r, call& c) {
-        if (r.records) {
-            if (const auto synced = records_.sync(); !synced) return refuse(synced.error());
+    reply run(const route& r, call& c, bool synced) {
+        if (r.records && !synced) {
+            if (const auto done = records_.sync(); !done) return refuse(done.error());
         }
+        const trail::scope traced(trail_, c.what);
+        // What shows secrets is written down before it shows them.
+        if (r.reveals && !keep(trail_.note(c.what, "export")))
+            return refuse(503, to_string(errc::store_unavailable),
+                          "the audit trail cannot be written, so nothing is shown");
         auto done = r.run(c);
         auto out = done ? std::move(*done) : refuse(done.error());
         if (r.info.method == "GET") return out;
         // Also after a failure: a batch may have been written in part.
         if (services_.changed) services_.changed();
-        if (out.status < 300) {
-            log::event(log::level::info, "admin.change",
-                       {{"method", r.info.method},
-                        {"route", r.info.path},
-                        {"id", c.id},
-                        {"source", c.request.source},
-                        {"request_id", c.request.request_id}});
-        }
+        if (out.status >= 300) return out;
+        // What changed no record, as the test of a key.
+        if (traced.entries() == 0 && !c.traced) keep(trail_.note(c.what, "call"));
+        log::event(log::level::info, "admin.change",
+                   {{"method", r.info.method},
+                    {"route", r.info.path},
+                    {"id", c.id},
+                    {"actor", c.what.who.name},
+                    {"source", c.request.source},
+                    {"request_id", c.request.request_id}});
         return out;
     }
 
     admin_services services_;
-    auth::admin_guard guard_;
+    trail& trail_;
     random_source random_;
     catalogue records_;
+    doorman door_;
+    mono_time next_summary_{};
 };
 
 struct admin_api::impl {
@@ -184,8 +297,21 @@ void admin_api::handle(const net::control_request& request,
         log::event(log::level::error, "admin.failed", {{"reason", e.what()}});
         out = {refuse(500, to_string(errc::internal), "internal error"), {}};
     }
-    if (out.later) return out.later(done);
+    const auto sign = [id = request.request_id](reply& r) {
+        if (!id.empty()) r.headers.emplace_back("x-keywheel-request-id", id);
+    };
+    if (out.later) {
+        return out.later([done, sign](reply r) {
+            sign(r);
+            done(std::move(r));
+        });
+    }
+    sign(out.now);
     done(std::move(out.now));
+}
+
+void admin_api::tick() {
+    impl_->gate.tick();
 }
 
 void admin_api::set_guard(auth::admin_guard guard) {

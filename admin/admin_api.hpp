@@ -1,5 +1,6 @@
-// The admin API: REST under /admin behind x-admin-key, and /metrics. One object answers all of it,
-// and its one public entry checks the caller before a route is even looked for.
+// The admin API: REST under /admin behind x-admin-key, sessions of admins and tokens, and /metrics.
+// One object answers all of it, and its one public entry checks the caller before a route is even
+// looked for.
 #pragma once
 
 #include <functional>
@@ -43,12 +44,14 @@ class price_table;
 
 namespace kw::admin {
 
+class trail;
+
 class config_port;
 
 // What the API works on; all of it outlives the admin_api. The functions are called on the control
 // thread and must not block; each may be empty but `settings`.
 struct admin_services {
-    store::store& store;
+    trail& store;  // what is written through it leaves its entry in the audit trail
     const crypto::sealer& sealer;
     const secret& pepper;  // hashes access keys and tells equal upstream keys; not empty
     pool::state_table& states;
@@ -56,6 +59,9 @@ struct admin_services {
     metrics::registry& registry;
     const clock_source& clock;
     pool::key_tests& tests;
+    // Does `work` on a helper thread, then `then` on the control thread; false: too much of it
+    // waits. Empty: both at once, here.
+    std::function<bool(std::function<void()> work, std::function<void()> then)> aside;
     // Records were written: rebuild the snapshot soon (the change feed would tell as well).
     std::function<void()> changed;
     std::function<std::shared_ptr<const config::settings>()> settings;
@@ -77,6 +83,7 @@ struct route_info {
     auth::role least;       // the lowest role that may call it
     std::string_view summary;
     bool text = false;  // its good answer is plain text, not an envelope
+    bool open = false;  // it is how a caller becomes known: no credential is wanted
 };
 
 // Control thread only. handle() blocks for as long as the store's calls do.
@@ -93,8 +100,11 @@ class admin_api {
     void handle(const net::control_request& request,
                 const std::function<void(net::control_response)>& done);
 
-    // Another admin secret after a reload.
+    // Another admin secret after a reload; who guessed wrong still waits.
     void set_guard(auth::admin_guard guard);
+
+    // Every second or so: writes what was refused to the audit trail, once a minute.
+    void tick();
 
     // All routes behind the check, in the order of the documentation.
     [[nodiscard]] static std::span<const route_info> routes();

@@ -9,14 +9,18 @@
 #include <vector>
 
 #include "admin/admin_api.hpp"
+#include "admin/caller.hpp"
 #include "admin/catalogue.hpp"
 #include "admin/fields.hpp"
+#include "admin/trail.hpp"
 #include "core/error.hpp"
 #include "store/types.hpp"
 
 namespace kw::admin {
 
 using reply = net::control_response;
+
+class doorman;
 
 class call {
   public:
@@ -29,6 +33,12 @@ class call {
     // Set by a handler whose answer comes later, when this has called what it is given; the reply
     // that it returned is not sent. It may use the services, not the call.
     std::function<void(std::function<void(reply)>)> later;
+    // Who calls what; an answer that comes later takes a copy along for its own trail::scope.
+    act what;
+    // The handler has seen to the audit trail itself.
+    bool traced = false;
+    // Outlives every answer.
+    doorman& door;
 
     [[nodiscard]] query_fields query() const { return query_fields(request.query); }
     [[nodiscard]] result<boost::json::object> body() const;
@@ -38,8 +48,9 @@ class call {
 
   private:
     friend class gate;
-    call(const admin_services& s, catalogue& c, random_source& r, const net::control_request& q)
-        : services(s), records(c), random(r), request(q) {}
+    call(const admin_services& s, catalogue& c, random_source& r, const net::control_request& q,
+         doorman& d)
+        : services(s), records(c), random(r), request(q), door(d) {}
 };
 
 // {"success": true, "data": …}; the revision also as ETag.

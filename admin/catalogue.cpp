@@ -19,6 +19,8 @@ result<void> catalogue::sync() {
             by_value_.clear();
             access_keys_.clear();
             groups_.clear();
+            admins_.clear();
+            tokens_.clear();
         }
         for (const auto& c : changes->items)
             take(c);
@@ -55,6 +57,14 @@ void catalogue::take(const store::change& c) {
         access_keys_.erase(r.id);
         if (c.erased) return;
         if (auto key = auth::access_key_from(r)) access_keys_.emplace(r.id, std::move(*key));
+    } else if (r.kind == auth::admin_kind) {
+        admins_.erase(r.id);
+        if (c.erased) return;
+        if (auto admin = auth::admin_from(r)) admins_.emplace(r.id, std::move(*admin));
+    } else if (r.kind == auth::admin_token_kind) {
+        tokens_.erase(r.id);
+        if (c.erased) return;
+        if (auto token = auth::admin_token_from(r)) tokens_.emplace(r.id, std::move(*token));
     }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "auth/access_key.hpp"
+#include "auth/admin_account.hpp"
 #include "core/crypto.hpp"
 #include "core/error.hpp"
 #include "core/secret.hpp"
@@ -51,8 +52,12 @@ class catalogue {
     // By id. Records that cannot be decoded are left out.
     using key_map = std::map<std::string, key_entry, std::less<>>;
     using access_key_map = std::map<std::string, auth::access_key, std::less<>>;
+    using admin_map = std::map<std::string, auth::admin_account, std::less<>>;
+    using token_map = std::map<std::string, auth::admin_token, std::less<>>;
     [[nodiscard]] const key_map& keys() const noexcept { return keys_; }
     [[nodiscard]] const access_key_map& access_keys() const noexcept { return access_keys_; }
+    [[nodiscard]] const admin_map& admins() const noexcept { return admins_; }
+    [[nodiscard]] const token_map& tokens() const noexcept { return tokens_; }
     [[nodiscard]] const key_entry* key(std::string_view id) const;
     [[nodiscard]] const auth::access_key* access_key(std::string_view id) const;
     // Stored and declared, in the order of their tiers.
@@ -75,6 +80,8 @@ class catalogue {
     std::uint64_t revision_ = 0;
     key_map keys_;
     access_key_map access_keys_;
+    admin_map admins_;
+    token_map tokens_;
     std::map<std::string, group_entry, std::less<>> groups_;
     std::map<std::pair<std::string, crypto::digest>, std::string> by_value_;
 };

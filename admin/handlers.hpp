@@ -13,7 +13,8 @@ using handler = result<reply> (*)(call&);
 struct route {
     route_info info;
     handler run = nullptr;
-    bool records = true;  // wants the catalogue level with the store
+    bool records = true;   // wants the catalogue level with the store
+    bool reveals = false;  // its answer holds secrets: an entry of the audit trail comes first
 };
 [[nodiscard]] std::span<const route> route_table();
 
@@ -69,6 +70,24 @@ result<reply> reset_config(call& c);
 result<reply> list_config_versions(call& c);
 result<reply> show_config_version(call& c);
 result<reply> rollback_config(call& c);
+// login.cpp
+result<reply> log_in(call& c);
+result<reply> log_out(call& c);
+result<reply> show_me(call& c);
+result<reply> change_my_password(call& c);
+// admins.cpp
+result<reply> list_admins(call& c);
+result<reply> show_admin(call& c);
+result<reply> create_admin(call& c);
+result<reply> update_admin(call& c);
+result<reply> delete_admin(call& c);
+// tokens.cpp
+result<reply> list_tokens(call& c);
+result<reply> create_token(call& c);
+result<reply> delete_token(call& c);
+// audit.cpp
+result<reply> list_audit(call& c);
+result<reply> list_refusals(call& c);
 // usage.cpp
 result<reply> show_usage(call& c);
 result<reply> list_requests(call& c);

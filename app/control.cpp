@@ -2,6 +2,7 @@
 #include "admin/holder_api.hpp"
 #include "app/runtime_impl.hpp"
 #include "auth/pepper.hpp"
+#include "config/base_url.hpp"
 #include "core/log.hpp"
 
 namespace kw::app {
@@ -99,7 +100,21 @@ void runtime::impl::refresh(bool force) {
     ready_ = !pepper_.empty();
 }
 
+// Another admin secret counts at once; one that is refused leaves the one before.
+void runtime::impl::renew_admin_key() {
+    const secret next = settings()->auth.admin_key;
+    if (next == admin_key_) return;
+    auto guard = auth::admin_guard::make(next, config::is_loopback(admin_host()));
+    if (!guard) {
+        log::event(log::level::error, "admin_key.refused", {{"err", guard.error().context}});
+        return;
+    }
+    admin_->set_guard(std::move(*guard));
+    admin_key_ = next;
+}
+
 void runtime::impl::publish() {
+    renew_admin_key();
     auto next = builder_.build(settings(), *catalog_, pepper_, stale_);
     if (!next) {
         log::event(log::level::error, "snapshot.refused", {{"err", next.error().context}});
@@ -184,6 +199,7 @@ net::task<void> runtime::impl::second_rounds() {
         admission_->sweep();
         report_expired_keys();
         prober_->run_due();
+        admin_->tick();
         if (mono >= next_clean_up) {
             const auto removed = store_->clean_up();
             next_clean_up = mono + (removed && *removed > 0 ? 1s : 60s);

@@ -48,11 +48,14 @@ store::fsync_policy fsync_of(config::fsync_policy p) noexcept {
     return store::fsync_policy::everysec;
 }
 
-store::retention retention_of(const config::usage_settings& s) {
+store::retention retention_of(const config::settings& all) {
+    const auto& s = all.usage;
     return {.hours = std::chrono::ceil<std::chrono::hours>(s.hour_retention),
             .days = std::chrono::ceil<std::chrono::hours>(s.day_retention),
             .records = std::chrono::ceil<std::chrono::hours>(s.record_retention),
-            .max_records = s.max_records};
+            .max_records = s.max_records,
+            .audit = std::chrono::ceil<std::chrono::hours>(all.admin.audit_retention),
+            .max_audit = all.admin.audit_max_entries};
 }
 
 }  // namespace
@@ -177,8 +180,8 @@ void runtime::impl::open_store() {
     sealer_ = std::make_unique<crypto::sealer>(master);
     if (s.redis_url.empty()) {
         store_ = value_or_give_up(
-            store::open_embedded(
-                {.data_dir = s.data_dir, .keep = retention_of(loaded_.values.usage)}, clock_),
+            store::open_embedded({.data_dir = s.data_dir, .keep = retention_of(loaded_.values)},
+                                 clock_),
             "the embedded store in " + s.data_dir);
         admission_ = store::make_embedded_admission({}, clock_);
     } else {
@@ -187,7 +190,7 @@ void runtime::impl::open_store() {
         r.ca_file = s.redis_ca;
         r.prefix = s.key_prefix;
         r.call_timeout = s.redis_timeout;
-        r.keep = retention_of(loaded_.values.usage);
+        r.keep = retention_of(loaded_.values);
         store_ = value_or_give_up(store::open_redis(r, clock_), "store.redis_url");
         admission_ =
             value_or_give_up(store::open_redis_admission(r, {}, clock_), "store.redis_url");
@@ -267,9 +270,10 @@ void runtime::impl::open_listeners() {
                 {.certificate_file = server.tls_certificate, .key_file = server.tls_key}),
             "server.tls_certificate");
     }
-    const bool loopback = config::is_loopback(server.host);
-    auto guard = auth::admin_guard::make(loaded_.values.auth.admin_key, loopback);
+    admin_key_ = loaded_.values.auth.admin_key;
+    auto guard = auth::admin_guard::make(admin_key_, config::is_loopback(admin_host()));
     if (!guard) give_up("auth.admin_key: " + guard.error().context);
+    trail_ = std::make_unique<admin::trail>(*store_, clock_, random_source());
     budgets_ = std::make_unique<jobs::budget_loader>(*store_, *admission_, clock_);
     load_budgets();
     first_uses_ = std::make_unique<jobs::first_uses>(*store_);
@@ -278,7 +282,7 @@ void runtime::impl::open_listeners() {
     prober_ = std::make_unique<jobs::prober>(health_, states_, clock_, find, call);
     tester_ = std::make_unique<jobs::key_tester>(health_, states_, clock_, find, call);
     admin_ = std::make_unique<admin::admin_api>(
-        admin::admin_services{.store = *store_,
+        admin::admin_services{.store = *trail_,
                               .sealer = *sealer_,
                               .pepper = pepper_,
                               .states = states_,
@@ -286,6 +290,14 @@ void runtime::impl::open_listeners() {
                               .registry = registry_,
                               .clock = clock_,
                               .tests = *tester_,
+                              .aside =
+                                  [this](std::function<void()> work, std::function<void()> then) {
+                                      return aside_.run(
+                                          [this, work = std::move(work), then = std::move(then)] {
+                                              work();
+                                              control_.get().post(then);
+                                          });
+                                  },
                               .changed = [this] { refresh(false); },
                               .settings = [this] { return settings(); },
                               .prices = [this] { return builder_.prices(); },
@@ -307,7 +319,8 @@ void runtime::impl::open_listeners() {
                             .first_used = [this](const std::string& id) { note_first_use(id); },
                             .tls = tls,
                             .now = {},
-                            .draining = {}});
+                            .draining = {},
+                            .own_admin_port = loaded_.values.admin.port != 0});
     const unsigned count = worker_count_of(loaded_.values);
     std::uint16_t port = server.port;
     for (unsigned i = 0; i < count; ++i) {
@@ -321,7 +334,17 @@ void runtime::impl::open_listeners() {
     if (server.health_port != 0)
         workers_.front()->listen_for_health(
             {.host = server.host, .port = server.health_port, .reuse_port = false});
+    if (loaded_.values.admin.port != 0)
+        workers_.front()->listen_for_admin({.host = std::string(admin_host()),
+                                            .port = loaded_.values.admin.port,
+                                            .reuse_port = false});
     watch_metrics();
+}
+
+// Where /admin can be reached.
+std::string_view runtime::impl::admin_host() const noexcept {
+    const auto& admin = loaded_.values.admin;
+    return admin.host.empty() ? loaded_.values.server.host : admin.host;
 }
 
 void runtime::impl::watch_metrics() {

@@ -11,6 +11,7 @@
 
 #include "admin/admin_api.hpp"
 #include "admin/config_port.hpp"
+#include "admin/trail.hpp"
 #include "app/runtime.hpp"
 #include "app/snapshot_builder.hpp"
 #include "config/loader.hpp"
@@ -25,6 +26,7 @@
 #include "jobs/key_tester.hpp"
 #include "jobs/prober.hpp"
 #include "jobs/seed.hpp"
+#include "jobs/side_thread.hpp"
 #include "mock/mock_upstream.hpp"
 #include "net/control_port.hpp"
 #include "net/resolver.hpp"
@@ -68,6 +70,8 @@ struct runtime::impl final : net::control_port, admin::config_port {
     net::task<void> watch_rounds();
     void refresh(bool force);
     void publish();
+    void renew_admin_key();
+    [[nodiscard]] std::string_view admin_host() const noexcept;
     void load_budgets();
     void note_first_use(const std::string& access_key_id);
     void report(const std::vector<pool::health_event>& events);
@@ -115,7 +119,9 @@ struct runtime::impl final : net::control_port, admin::config_port {
     pool::health health_;
     std::unique_ptr<jobs::catalog> catalog_;
     snapshot_builder builder_{states_};
+    std::unique_ptr<admin::trail> trail_;
     std::unique_ptr<admin::admin_api> admin_;
+    secret admin_key_;                             // as the admin API knows it
     std::unique_ptr<store::admission> admission_;  // outlives the workers
     std::unique_ptr<jobs::budget_loader> budgets_;
     std::unique_ptr<jobs::first_uses> first_uses_;
@@ -124,6 +130,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     net::resolver resolver_;
 
     net::worker_thread control_;
+    jobs::side_thread aside_{8};  // hashes passwords; ends before the thread that it answers to
     std::unique_ptr<net::dns_cache> control_dns_;
     std::unique_ptr<jobs::prober> prober_;
     std::unique_ptr<jobs::key_tester> tester_;

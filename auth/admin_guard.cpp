@@ -1,7 +1,5 @@
-// The admin secret's check and the memory of wrong guesses.
+// The admin secret's check.
 #include "auth/admin_guard.hpp"
-
-#include <algorithm>
 
 #include "core/crypto.hpp"
 
@@ -15,14 +13,6 @@ bool same_secret(std::string_view a, std::string_view b) noexcept {
     const crypto::digest y = crypto::sha256(b);
     return equal_constant_time({reinterpret_cast<const char*>(x.data()), x.size()},
                                {reinterpret_cast<const char*>(y.data()), y.size()});
-}
-
-// 1 s after the last free guess, then twice as long each time.
-std::chrono::milliseconds delay_after(std::uint32_t guesses) noexcept {
-    if (guesses < admin_guard::free_guesses) return {};
-    const std::uint32_t doublings = std::min(guesses - admin_guard::free_guesses, 16U);
-    return std::min<std::chrono::milliseconds>(std::chrono::seconds(1U << doublings),
-                                               admin_guard::longest_delay);
 }
 
 }  // namespace
@@ -39,37 +29,13 @@ admin_guard::answer admin_guard::check(std::string_view presented_secret, std::s
                                        mono_time now) {
     if (!enabled()) return {admin_verdict::disabled, {}};
     if (presented_secret.empty()) return {admin_verdict::missing, {}};
-    auto known = failures_.find(std::string(source));
-    if (known != failures_.end() && now - known->second.last >= forget_after) {
-        failures_.erase(known);
-        known = failures_.end();
-    }
-    if (known != failures_.end() && now < known->second.blocked_until) {
-        return {admin_verdict::wait,
-                std::chrono::ceil<std::chrono::milliseconds>(known->second.blocked_until - now)};
-    }
+    if (const auto wait = guesses_.wait(source, now); wait.count() > 0)
+        return {admin_verdict::wait, wait};
     if (same_secret(presented_secret, secret_.reveal())) {
-        if (known != failures_.end()) failures_.erase(known);
+        guesses_.right(source);
         return {admin_verdict::allowed, {}};
     }
-    if (known == failures_.end()) {
-        make_room(now);
-        known = failures_.try_emplace(std::string(source)).first;
-    }
-    failure& f = known->second;
-    f.count += f.count < 1'000'000 ? 1U : 0U;
-    f.last = now;
-    const auto delay = delay_after(f.count);
-    f.blocked_until = now + delay;
-    return {admin_verdict::wrong, delay};
-}
-
-void admin_guard::make_room(mono_time now) {
-    if (failures_.size() < max_sources) return;
-    std::erase_if(failures_, [&](const auto& f) { return now - f.second.last >= forget_after; });
-    if (failures_.size() < max_sources) return;
-    failures_.erase(
-        std::ranges::min_element(failures_, {}, [](const auto& f) { return f.second.last; }));
+    return {admin_verdict::wrong, guesses_.wrong(source, now)};
 }
 
 }  // namespace kw::auth

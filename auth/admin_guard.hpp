@@ -5,10 +5,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
-#include <unordered_map>
 
+#include "auth/throttle.hpp"
 #include "core/clock.hpp"
 #include "core/error.hpp"
 #include "core/secret.hpp"
@@ -45,20 +44,15 @@ class admin_guard {
                                mono_time now);
 
     [[nodiscard]] bool enabled() const noexcept { return !secret_.empty(); }
-    [[nodiscard]] std::size_t sources() const noexcept { return failures_.size(); }
+    [[nodiscard]] std::size_t sources() const noexcept { return guesses_.size(); }
+    // By source; other credentials of admins are counted here too.
+    [[nodiscard]] throttle& guesses() noexcept { return guesses_; }
 
   private:
     explicit admin_guard(secret s) noexcept : secret_(std::move(s)) {}
 
-    struct failure {
-        std::uint32_t count = 0;
-        mono_time last{};
-        mono_time blocked_until{};
-    };
-    void make_room(mono_time now);
-
     secret secret_;
-    std::unordered_map<std::string, failure> failures_;
+    throttle guesses_{{free_guesses, longest_delay, forget_after, max_sources}};
 };
 
 }  // namespace kw::auth

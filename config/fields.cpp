@@ -126,6 +126,48 @@ constexpr field auth_fields[] = {
      .aliases = "ADMIN_ACCESS_KEY"},
 };
 
+constexpr field admin_fields[] = {
+    {.name = "host",
+     .at = at<&admin_settings::host>,
+     .help = "Address of `/admin`'s own listener; empty is that of `server.host`.",
+     .live = false,
+     .early = true},
+    {.name = "port",
+     .at = at<&admin_settings::port>,
+     .help =
+         "Port of a listener of its own for `/admin`, which is then nowhere else; 0 serves it on "
+         "`server.port`.",
+     .live = false,
+     .early = true},
+    {.name = "allow_ips",
+     .at = at<&admin_settings::allow_ips>,
+     .help = "Networks that may reach `/admin`, as `10.0.0.0/8`; empty is any. Behind "
+             "`server.trusted_proxies` the client's address counts.",
+     .early = true},
+    {.name = "allow_origins",
+     .at = at<&admin_settings::allow_origins>,
+     .help = "Origins of browsers' pages that may call `/admin` from elsewhere, as "
+             "`https://ops.example.com`; they send a token or a session as bearer."},
+    {.name = "session_lifetime",
+     .at = at<&admin_settings::session_lifetime>,
+     .help = "How long a login lasts, used or not.",
+     .min = second,
+     .max = 30 * day},
+    {.name = "audit_retention",
+     .at = at<&admin_settings::audit_retention>,
+     .help = "How long the audit trail is kept.",
+     .min = day,
+     .live = false,
+     .early = true},
+    {.name = "audit_max_entries",
+     .at = at<&admin_settings::audit_max_entries>,
+     .help = "How many entries of the audit trail are kept at most.",
+     .min = 1000,
+     .max = 10'000'000,
+     .live = false,
+     .early = true},
+};
+
 constexpr field upstream_fields[] = {
     {.name = "dns_timeout",
      .at = at<&upstream_settings::dns_timeout>,
@@ -472,6 +514,8 @@ constexpr field limit_fields[] = {
 constexpr section all_sections[] = {
     {"server", section_at<&settings::server>, "The listener and its bounds.", server_fields},
     {"auth", section_at<&settings::auth>, "Who may call.", auth_fields},
+    {"admin", section_at<&settings::admin>, "Who may administer, and the trace of it.",
+     admin_fields},
     {"upstream", section_at<&settings::upstream>,
      "Connections to providers. A group may have its own `upstream` section.", upstream_fields},
     {"pool", section_at<&settings::pool>,

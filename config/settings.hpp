@@ -90,6 +90,17 @@ struct auth_settings {
     friend bool operator==(const auth_settings&, const auth_settings&) = default;
 };
 
+struct admin_settings {
+    std::string host;                        // of a listener of its own; "": server.host
+    std::uint16_t port = 0;                  // 0: /admin on server.port
+    std::vector<std::string> allow_ips;      // networks; empty: any
+    std::vector<std::string> allow_origins;  // of browsers' pages served elsewhere
+    milliseconds session_lifetime = 12h;
+    milliseconds audit_retention = std::chrono::days(365);
+    std::uint32_t audit_max_entries = 100'000;
+    friend bool operator==(const admin_settings&, const admin_settings&) = default;
+};
+
 struct upstream_settings {
     milliseconds dns_timeout = 5s;
     milliseconds connect_timeout = 5s;
@@ -263,6 +274,7 @@ struct price_settings {
 struct settings {
     server_settings server;
     auth_settings auth;
+    admin_settings admin;
     upstream_settings upstream;
     pool_settings pool;
     usage_settings usage;

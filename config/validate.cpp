@@ -39,6 +39,7 @@ class validator {
     void run() {
         server();
         auth();
+        admin();
         upstream(s_.upstream, "upstream", "upstream.egress_proxy");
         pool(s_.pool, "pool", "pool.strategy");
         store();
@@ -79,6 +80,32 @@ class validator {
         }
         for (auto& host : s_.server.allowed_hosts)
             to_lower(host);
+    }
+
+    void admin() {
+        const auto& a = s_.admin;
+        if (a.port != 0 && (a.port == s_.server.port || a.port == s_.server.health_port)) {
+            refuse("admin.port", "is the port of another listener",
+                   "choose another, or 0 to serve /admin on server.port");
+        }
+        if (a.port == 0 && !a.host.empty())
+            refuse("admin.host", "has no admin.port", "set both, or neither");
+        if (!std::all_of(a.allow_ips.begin(), a.allow_ips.end(),
+                         [](const auto& network) { return is_network(network); })) {
+            refuse("admin.allow_ips", "holds a text that is no network",
+                   "write addresses or networks whose host bits are zero, as 10.0.0.0/8");
+        }
+        for (auto& origin : s_.admin.allow_origins) {
+            to_lower(origin);
+            const auto host = origin.find("://");
+            const bool web = origin.starts_with("http://") || origin.starts_with("https://");
+            if (web && origin.size() > host + 3 &&
+                origin.find_first_of("/? ,", host + 3) == origin.npos)
+                continue;
+            refuse("admin.allow_origins", "holds a text that is no origin",
+                   "write scheme, name and port alone, as https://ops.example.com");
+            break;
+        }
     }
 
     void auth() {

@@ -2,6 +2,7 @@
 // its answer back.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -18,6 +19,15 @@ struct control_request {
     std::string path;
     std::string query;
     secret admin_key;           // x-admin-key; empty when absent
+    secret bearer;              // of Authorization; "" under /v1
+    secret session;             // the cookie of an admin's session
+    std::string csrf;           // x-csrf-token
+    std::string origin;         // of a browser's page
+    std::string host;           // Host
+    bool secure = false;        // it came to us, or to a proxy that we trust, by TLS
+    // Its body has not been read yet. The answer is one to send, or 100 with how much of the body
+    // the caller may send; then the whole request is asked.
+    bool head_only = false;
     std::string access_key_id;  // under /v1: of the caller, who has been checked
     std::string source;         // the client's address without its port
     std::string request_id;
@@ -31,6 +41,7 @@ struct control_response {
     std::string content_type = "application/json";
     std::vector<std::pair<std::string, std::string>> headers;
     std::string body;
+    std::size_t read_up_to = 0;  // with 100
 };
 
 class control_port {

@@ -8,6 +8,8 @@
 
 #include <boost/container/static_vector.hpp>
 
+#include "auth/credential.hpp"
+#include "core/ids.hpp"
 #include "core/log.hpp"
 #include "net/tls.hpp"
 #include "proxy/error_response.hpp"
@@ -24,7 +26,7 @@ namespace {
 using namespace std::chrono_literals;
 using net::header_id;
 
-constexpr std::size_t max_admin_body = 64U << 20U;
+constexpr std::string_view admin_cookie = "kw_session=";
 constexpr auto control_time = 120s;
 constexpr std::size_t head_read_size = 8 * 1024;
 
@@ -69,7 +71,7 @@ void session::cut() noexcept {
 }
 
 net::task<void> session::serve() {
-    if (worker_.shared().tls && scope_ == session_scope::all) {
+    if (worker_.shared().tls && scope_ != session_scope::health) {
         const bool ok = co_await handshake();
         if (!ok) co_return;
     }
@@ -193,12 +195,17 @@ net::task<bool> session::answer() {
         if (asks_metrics) co_return co_await answer_control();
         co_return co_await answer_health();
     }
+    if (scope_ == session_scope::admin) {
+        if (is_under(path, "/admin")) co_return co_await answer_control();
+        co_return co_await answer_health();
+    }
     if (is_under(path, "/v1/keywheel")) co_return co_await answer_holder();
     if (is_under(path, "/v1") || is_under(path, "/v1beta")) {
         exchange x(worker_, client_, head_);
         co_return co_await x.run();
     }
-    if (is_under(path, "/admin") || (asks_metrics && server.health_port == 0))
+    if ((is_under(path, "/admin") && !worker_.shared().own_admin_port) ||
+        (asks_metrics && server.health_port == 0))
         co_return co_await answer_control();
     co_return co_await answer_health();
 }
@@ -234,7 +241,11 @@ net::task<bool> session::answer_holder() {
     auto known = identify_caller(worker_, worker_.current(), head_, client_.address);
     if (known) {
         const bool no_body = head_.body() == net::framing::none;
-        co_return co_await ask_control({}, no_body, *known ? (*known)->id : std::string());
+        auto q = copy_request();
+        q.access_key_id = *known ? (*known)->id : std::string();
+        auto answer = co_await ask_control(std::move(q));
+        if (!answer) co_return false;
+        co_return co_await send_response(std::move(*answer), no_body && head_.keep_alive());
     }
     const std::string text =
         make_error_response(known.error(), error_shape::openai, {.close = true});
@@ -242,44 +253,78 @@ net::task<bool> session::answer_holder() {
     co_return false;
 }
 
-net::task<bool> session::answer_control() {
-    kept_body body(worker_.kept_bodies());
-    net::body_framer framer(head_.body(), head_.body_length());
-    // No memory for a stranger's body: the control thread, which judges and counts the guess, is
-    // asked without it.
-    const bool known = equal_constant_time(head_.find(header_id::x_admin_key),
-                                           worker_.current().settings->auth.admin_key.reveal());
-    if (!known) co_return co_await ask_control({}, framer.complete());
-    if (head_.expect_continue())
-        co_await client_.stream->write_all(client_.wait, "HTTP/1.1 100 Continue\r\n\r\n",
-                                           worker_.loop().now() + 5s);
-    auto read = co_await read_body(worker_, client_, framer, body, max_admin_body);
-    if (!read) {
-        if (read.error().code == errc::client_closed) co_return false;
-        const std::string text =
-            make_error_response(read.error(), error_shape::openai, {.close = true});
-        co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
-        co_return false;
+// The credentials that an admin can present.
+void session::add_admin_credentials(net::control_request& q) const {
+    q.admin_key = secret(std::string(head_.find(header_id::x_admin_key)));
+    q.bearer = secret(std::string(auth::pick_credential(
+        {.authorization = head_.find(header_id::authorization), .path = head_.path()})));
+    for (std::string_view rest = head_.find(header_id::cookie); !rest.empty();) {
+        const auto end = std::min(rest.find(';'), rest.size());
+        auto one = rest.substr(0, end);
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+        one.remove_prefix(std::min(one.find_first_not_of(' '), one.size()));
+        if (!one.starts_with(admin_cookie)) continue;
+        q.session = secret(std::string(one.substr(admin_cookie.size())));
+        break;
     }
-    co_return co_await ask_control(body.text(), true);
+    q.csrf = head_.find("x-csrf-token");
+    q.origin = head_.find(header_id::origin);
+    q.host = head_.find(header_id::host);
+    const auto& trusted = worker_.current().trusted_proxies;
+    q.secure = client_.stream->is_tls() ||
+               (trusted.contains(client_.stream->peer().ip) &&
+                net::equal_ignoring_case(head_.find(header_id::x_forwarded_proto), "https"));
 }
 
-net::task<bool> session::ask_control(std::string_view body, bool keep, std::string access_key_id) {
-    struct shared_answer {
-        net::control_response response;
-        bool ready = false;
-    };
+net::control_request session::copy_request() const {
     net::control_request q;
     q.method = head_.method();
     q.path = head_.path();
     q.query = head_.query();
-    q.admin_key = secret(std::string(head_.find(header_id::x_admin_key)));
-    q.access_key_id = std::move(access_key_id);
     q.source = client_.address.to_string();
+    q.request_id = make_id("req_", worker_.wall(), worker_.random());
     q.content_type = head_.content_type();
     q.if_match = head_.find("if-match");
-    q.body = body;
+    return q;
+}
 
+net::task<bool> session::answer_control() {
+    kept_body body(worker_.kept_bodies());
+    net::body_framer framer(head_.body(), head_.body_length());
+    auto q = copy_request();
+    add_admin_credentials(q);
+    if (!framer.complete()) {
+        // No memory for a stranger's body: the control thread, which judges and counts the guess,
+        // is asked without it.
+        auto head = q;
+        head.head_only = true;
+        auto first = co_await ask_control(std::move(head));
+        if (!first) co_return false;
+        if (first->status != 100) co_return co_await send_response(std::move(*first), false);
+        if (head_.expect_continue())
+            co_await client_.stream->write_all(client_.wait, "HTTP/1.1 100 Continue\r\n\r\n",
+                                               worker_.loop().now() + 5s);
+        auto read = co_await read_body(worker_, client_, framer, body, first->read_up_to);
+        if (!read) {
+            if (read.error().code == errc::client_closed) co_return false;
+            const std::string text =
+                make_error_response(read.error(), error_shape::openai, {.close = true});
+            co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
+            co_return false;
+        }
+        q.body = body.text();
+    }
+    auto answer = co_await ask_control(std::move(q));
+    if (!answer) co_return false;
+    co_return co_await send_response(std::move(*answer), head_.keep_alive());
+}
+
+// None: the client went away, or no answer came in time.
+net::task<std::optional<net::control_response>> session::ask_control(net::control_request q) {
+    struct shared_answer {
+        net::control_response response;
+        bool ready = false;
+    };
     // The answer comes on the control thread and is carried home; this session may be gone by then.
     auto answer = std::make_shared<shared_answer>();
     auto alive = std::make_shared<bool>(true);
@@ -299,9 +344,9 @@ net::task<bool> session::ask_control(std::string_view body, bool keep, std::stri
     const mono_time deadline = worker_.loop().now() + control_time;
     while (!answer->ready) {
         const auto got = co_await client_.wait.wait(net::woken | net::hangup_a, deadline);
-        if (got & (net::timed_out | net::hangup_a)) co_return false;
+        if (got & (net::timed_out | net::hangup_a)) co_return std::nullopt;
     }
-    co_return co_await send_response(std::move(answer->response), keep && head_.keep_alive());
+    co_return std::move(answer->response);
 }
 
 net::task<bool> session::send_response(net::control_response response, bool keep) {

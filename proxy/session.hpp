@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "net/control_port.hpp"
 #include "net/http_head.hpp"
@@ -42,7 +43,9 @@ class session {
     net::task<bool> answer_health();
     net::task<bool> answer_control();
     net::task<bool> answer_holder();
-    net::task<bool> ask_control(std::string_view body, bool keep, std::string access_key_id = {});
+    [[nodiscard]] net::control_request copy_request() const;
+    void add_admin_credentials(net::control_request& q) const;
+    net::task<std::optional<net::control_response>> ask_control(net::control_request q);
     net::task<bool> send_response(net::control_response response, bool keep);
     net::task<void> refuse_head();
     net::task<void> linger();

@@ -56,6 +56,10 @@ void worker::listen_for_health(const net::listen_options& at) {
     health_listener_ = open(at, session_scope::health);
 }
 
+void worker::listen_for_admin(const net::listen_options& at) {
+    admin_listener_ = open(at, session_scope::admin);
+}
+
 std::uint16_t worker::port() const noexcept {
     return listener_ ? listener_->local().port : 0;
 }
@@ -133,6 +137,7 @@ void worker::remove(session& s) noexcept {
 
 void worker::drain() {
     if (listener_) listener_->close();
+    if (admin_listener_) admin_listener_->close();
     for (session* s : sessions_)
         s->drain();
     connections_.clear();

@@ -36,7 +36,7 @@ namespace kw::proxy {
 
 class session;
 // What a connection may ask for.
-enum class session_scope : std::uint8_t { all, health };
+enum class session_scope : std::uint8_t { all, health, admin };
 
 // Counted over all workers, bounded by settings.
 struct load {
@@ -59,6 +59,7 @@ struct services {
     std::shared_ptr<net::tls_server_context> tls;  // null: plain HTTP
     load now;
     std::atomic<bool> draining{false};
+    bool own_admin_port = false;  // /admin is on a listener of its own and nowhere else
 };
 
 // Made and destroyed by the composition root while its loop does not run; between these, everything
@@ -75,6 +76,8 @@ class worker {
     void listen(const net::listen_options& at);
     // Plain HTTP, health and metrics alone. Once set, the other port answers no metrics.
     void listen_for_health(const net::listen_options& at);
+    // /admin and health alone, by TLS where the other port has it.
+    void listen_for_admin(const net::listen_options& at);
     [[nodiscard]] std::uint16_t port() const noexcept;
 
     // From the next exchange on.
@@ -148,6 +151,7 @@ class worker {
     std::unique_ptr<char[]> scratch_;
     std::unique_ptr<net::listener> listener_;
     std::unique_ptr<net::listener> health_listener_;
+    std::unique_ptr<net::listener> admin_listener_;
     std::unordered_set<session*> sessions_;
     std::size_t refusals_ = 0;
     std::unordered_set<std::string> unpriced_;

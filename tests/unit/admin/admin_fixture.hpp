@@ -7,6 +7,7 @@
 #include <string>
 
 #include "admin/admin_api.hpp"
+#include "admin/trail.hpp"
 #include "config/settings.hpp"
 #include "core/crypto.hpp"
 #include "core/metrics.hpp"
@@ -59,26 +60,30 @@ struct fixture {
     int changes = 0;
     fake_tests tests;
     fake_config config;
-    admin_api api{{.store = *store,
-                   .sealer = sealer,
-                   .pepper = pepper,
-                   .states = states,
-                   .health = health,
-                   .registry = registry,
-                   .clock = clock,
-                   .tests = tests,
-                   .changed = [this] { ++changes; },
-                   .settings = [this] { return settings; },
-                   .prices = [] { return usage::price_table::builtin(); },
-                   .shipper = [] { return store::shipper_stats{.backlog_records = 7}; },
-                   .journal_healthy = [] { return true; },
-                   .declared_groups = [this] { return declared; },
-                   .workers = 2,
-                   .config = &config},
-                  *auth::admin_guard::make(secret(admin_secret), true),
+    trail audit{*store, clock, random_source(2)};
+    admin_api api{services(), *auth::admin_guard::make(secret(admin_secret), true),
                   random_source(1)};
     std::string seen;  // every answer's body, for the search for canaries
 
+    admin_services services() {
+        return {.store = audit,
+                .sealer = sealer,
+                .pepper = pepper,
+                .states = states,
+                .health = health,
+                .registry = registry,
+                .clock = clock,
+                .tests = tests,
+                .aside = {},
+                .changed = [this] { ++changes; },
+                .settings = [this] { return settings; },
+                .prices = [] { return usage::price_table::builtin(); },
+                .shipper = [] { return store::shipper_stats{.backlog_records = 7}; },
+                .journal_healthy = [] { return true; },
+                .declared_groups = [this] { return declared; },
+                .workers = 2,
+                .config = &config};
+    }
     static net::control_request request(std::string_view method, std::string_view target,
                                         std::string_view body = {}) {
         net::control_request r;
