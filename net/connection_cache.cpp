@@ -12,10 +12,11 @@ connection_cache::~connection_cache() {
 }
 
 endpoint_id connection_cache::id_for(std::string_view identity) {
-    const auto [at, fresh] =
-        ids_.try_emplace(std::string(identity), static_cast<endpoint_id>(endpoints_.size()));
-    if (fresh) endpoints_.emplace_back();
-    return at->second;
+    if (const auto known = ids_.find(identity); known != ids_.end()) return known->second;
+    const auto id = static_cast<endpoint_id>(endpoints_.size());
+    ids_.emplace(identity, id);
+    endpoints_.emplace_back();
+    return id;
 }
 
 std::unique_ptr<stream> connection_cache::take(endpoint_id id) noexcept {

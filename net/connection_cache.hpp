@@ -77,7 +77,10 @@ class connection_cache {
     loop& loop_;
     options options_;
     counters counters_;
-    std::unordered_map<std::string, endpoint_id> ids_;
+    struct text_hash : std::hash<std::string_view> {
+        using is_transparent = void;
+    };
+    std::unordered_map<std::string, endpoint_id, text_hash, std::equal_to<>> ids_;
     std::vector<endpoint_list> endpoints_;
     std::vector<node> nodes_;
     std::vector<std::uint32_t> free_nodes_;

@@ -12,6 +12,7 @@ namespace kw::proxy {
 std::string exchange::own_header_lines(bool whole, bool last_try) const {
     const auto& on = snap_.settings->headers;
     std::string lines;
+    lines.reserve(256);
     const auto add = [&](std::string_view name, std::string_view value) {
         lines.append(name).append(": ").append(value).append("\r\n");
     };

@@ -280,6 +280,8 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
         length = edits_.size_after(body_.text().size());
     }
     upstream_head_.clear();
+    // The key, our Host and the framing come on top of what the client sent.
+    upstream_head_.reserve(head_.raw().size() + 512);
     append_upstream_head(upstream_head_, {.from = head_,
                                           .dialect = *target.dialect,
                                           .base_path = target.base_path,

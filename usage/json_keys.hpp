@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace kw::usage {
 
@@ -161,28 +162,43 @@ inline constexpr std::array<key_name, static_cast<std::size_t>(key::count_) - 3>
 #undef KW_KEY
 }};
 
-inline constexpr std::size_t longest_key = 27;
-static_assert(std::is_sorted(key_names.begin(), key_names.end(),
-                             [](auto& a, auto& b) { return a.name.size() < b.name.size(); }));
-static_assert(key_names.back().name.size() == longest_key);
+// A perfect hash over length, first, middle and last character, its multiplier found at compile
+// time: one comparison decides.
+inline constexpr std::size_t key_slots = 1024;
 
-// first_key[n]: where the keys of length n begin in key_names.
-inline constexpr auto first_key = [] {
-    std::array<std::uint8_t, longest_key + 2> first{};
-    for (std::size_t n = 0; n < first.size(); ++n) {
-        std::uint8_t at = 0;
-        while (at < key_names.size() && key_names[at].name.size() < n)
-            ++at;
-        first[n] = at;
+[[nodiscard]] constexpr std::size_t key_hash(std::string_view name, std::uint32_t by) noexcept {
+    const auto u = [](char c) { return static_cast<std::uint32_t>(static_cast<unsigned char>(c)); };
+    const std::uint32_t mixed = static_cast<std::uint32_t>(name.size()) | u(name.front()) << 8U |
+                                u(name[(name.size() - 1) / 2 - 1]) << 16U | u(name.back()) << 24U;
+    return (mixed * by) >> 22U;
+}
+
+inline constexpr std::uint32_t key_multiplier = [] {
+    for (std::uint32_t by = 0x9E37'79B1;; by = by * 1'664'525U + 1'013'904'223U) {
+        std::array<bool, key_slots> used{};
+        bool apart = true;
+        for (const auto& k : key_names)
+            apart = apart && !std::exchange(used[key_hash(k.name, by)], true);
+        if (apart) return by;
     }
-    return first;
 }();
 
+inline constexpr auto key_table = [] {
+    std::array<std::uint8_t, key_slots> table{};  // index in key_names + 1
+    std::uint8_t i = 0;
+    for (const auto& k : key_names)
+        table[key_hash(k.name, key_multiplier)] = ++i;
+    return table;
+}();
+
+inline constexpr std::size_t shortest_key = 3;
+static_assert(std::all_of(key_names.begin(), key_names.end(),
+                          [](auto& k) { return k.name.size() >= shortest_key; }));
+
 [[nodiscard]] constexpr key find_key(std::string_view name) noexcept {
-    if (name.size() > longest_key) return key::other;
-    for (std::size_t i = first_key[name.size()]; i < first_key[name.size() + 1]; ++i)
-        if (key_names[i].name == name) return key_names[i].id;
-    return key::other;
+    if (name.size() < shortest_key) return key::other;
+    const std::uint8_t at = key_table[key_hash(name, key_multiplier)];
+    return at != 0 && key_names[at - 1].name == name ? key_names[at - 1].id : key::other;
 }
 
 // A place in a document: one byte a level, the outermost highest. Deeper than eight levels the

@@ -93,7 +93,8 @@ charge price_table::cost(std::string_view provider, std::string_view model_serve
                          std::string_view service_tier, const multipliers& m) const noexcept {
     const model_price* const fallback = impl_->fallback ? &*impl_->fallback : nullptr;
     const model_price* p = find(provider, model_served);
-    if (p == nullptr || p == fallback) p = find(provider, model_asked);
+    if ((p == nullptr || p == fallback) && model_asked != model_served)
+        p = find(provider, model_asked);
     if (p == nullptr) p = fallback;
     if (p == nullptr) return {};
     return price_of(*p, q, service_tier, m);
