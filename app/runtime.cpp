@@ -357,6 +357,9 @@ void runtime::impl::watch_metrics() {
     auto& kept = registry_.gauge("keywheel_kept_body_bytes", "Request bodies held in memory.");
     auto& bodies_waiting =
         registry_.gauge("keywheel_bodies_waiting", "Request bodies that wait unread for memory.");
+    auto& in_flight = registry_.gauge("keywheel_bytes_in_flight", "Memory that streams hold.");
+    auto& events_waiting = registry_.gauge("keywheel_events_waiting",
+                                           "Streams that wait unread for memory of a large event.");
     auto& dropped = registry_.gauge("keywheel_log_lines_dropped", "Log lines that were lost.");
     std::vector<metrics::gauge*> by_status;
     constexpr std::array all = {pool::key_status::active, pool::key_status::cooling,
@@ -365,24 +368,26 @@ void runtime::impl::watch_metrics() {
     for (const auto s : all)
         by_status.push_back(&registry_.gauge("keywheel_upstream_keys", "Upstream keys by state.",
                                              {{"status", pool::to_string(s)}}));
-    registry_.before_render(
-        [this, &up, &backlog, &age, &bytes, &kept, &bodies_waiting, &dropped, by_status] {
-            up.set(store_->health().up ? 1 : 0);
-            const auto stats = shipper_->stats();
-            backlog.set(static_cast<double>(stats.backlog_records));
-            age.set(static_cast<double>(stats.oldest_unconfirmed.count()) / 1000);
-            bytes.set(static_cast<double>(journal_->disk_bytes()));
-            kept.set(static_cast<double>(services_->now.kept_bodies.used()));
-            bodies_waiting.set(static_cast<double>(services_->now.kept_bodies.waiting()));
-            dropped.set(static_cast<double>(log::dropped()));
-            std::array<std::size_t, 5> count{};
-            for (const auto& [id, slot] : states_.all()) {
-                if (const auto* state = states_.get(slot))
-                    ++count[static_cast<std::size_t>(state->status())];
-            }
-            for (std::size_t i = 0; i < count.size(); ++i)
-                by_status[i]->set(static_cast<double>(count[i]));
-        });
+    registry_.before_render([this, &up, &backlog, &age, &bytes, &kept, &bodies_waiting, &in_flight,
+                             &events_waiting, &dropped, by_status] {
+        up.set(store_->health().up ? 1 : 0);
+        const auto stats = shipper_->stats();
+        backlog.set(static_cast<double>(stats.backlog_records));
+        age.set(static_cast<double>(stats.oldest_unconfirmed.count()) / 1000);
+        bytes.set(static_cast<double>(journal_->disk_bytes()));
+        kept.set(static_cast<double>(services_->now.kept_bodies.used()));
+        bodies_waiting.set(static_cast<double>(services_->now.kept_bodies.waiting()));
+        in_flight.set(static_cast<double>(services_->now.in_flight.used()));
+        events_waiting.set(static_cast<double>(services_->now.in_flight.waiting()));
+        dropped.set(static_cast<double>(log::dropped()));
+        std::array<std::size_t, 5> count{};
+        for (const auto& [id, slot] : states_.all()) {
+            if (const auto* state = states_.get(slot))
+                ++count[static_cast<std::size_t>(state->status())];
+        }
+        for (std::size_t i = 0; i < count.size(); ++i)
+            by_status[i]->set(static_cast<double>(count[i]));
+    });
 }
 
 runtime::impl::~impl() {

@@ -99,6 +99,12 @@ constexpr field server_fields[] = {
      .help = "Memory of all kept bodies together; beyond it clients wait in turn, at most "
              "`body_timeout`, then get 503.",
      .min = 1 * mib},
+    {.name = "max_bytes_in_flight",
+     .at = at<&server_settings::max_bytes_in_flight>,
+     .help = "Memory of all streams together: what slow receivers have not taken, and events that "
+             "are not whole yet. Beyond it large events wait or are cut, and new requests get 503 "
+             "`overloaded`.",
+     .min = 1 * mib},
     {.name = "allowed_hosts",
      .at = at<&server_settings::allowed_hosts>,
      .help = "`Host` names that are served, others get 421; empty serves all.",

@@ -77,8 +77,9 @@ struct server_settings {
     std::uint32_t max_exchanges = 10'000;
     std::size_t max_kept_body_bytes = 32 * mib;  // of one request
     std::size_t max_kept_bytes = 128 * mib;      // of all together
-    std::vector<std::string> allowed_hosts;      // empty: any
-    std::vector<std::string> trusted_proxies;    // CIDRs, checked
+    std::size_t max_bytes_in_flight = 128 * mib;
+    std::vector<std::string> allowed_hosts;    // empty: any
+    std::vector<std::string> trusted_proxies;  // CIDRs, checked
     milliseconds shutdown_timeout = 300s;
     friend bool operator==(const server_settings&, const server_settings&) = default;
 };

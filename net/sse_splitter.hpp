@@ -63,7 +63,16 @@ class sse_splitter {
     template <class Event, class Run>
     bool finish(Event&& event, Run&& run);
 
-    void raise_limit(std::size_t limit) noexcept { limit_ = std::max(limit, limit_); }
+    // Takes the memory at once, so that it is the limit's and no more. Throws std::bad_alloc.
+    void raise_limit(std::size_t limit) {
+        if (limit <= limit_) return;
+        limit_ = limit;
+        tail_.reserve(limit_);
+    }
+    // Not below what is held.
+    void lower_limit(std::size_t limit) noexcept {
+        limit_ = std::min(limit_, std::max(limit, tail_.size()));
+    }
     [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
     // The unfinished event's bytes so far.
     [[nodiscard]] std::string_view tail() const noexcept { return tail_; }

@@ -158,6 +158,10 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
             finish(store::exchange_end::upstream_cut, pool::to_errc(r.transport));
             co_return step::close;
         }
+        case relay_end::overloaded:
+            call_.drop();
+            finish(store::exchange_end::upstream_cut, errc::overloaded);
+            co_return step::close;
         case relay_end::nothing_sent:
             break;
     }

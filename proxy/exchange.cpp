@@ -55,7 +55,8 @@ net::task<bool> exchange::run() {
     const auto& server = snap_.settings->server;
     // First of all: whoever refuses must know of a body that is still to come.
     body_framer_.start(head_.body(), head_.body_length());
-    if (w_.shared().now.exchanges.load(std::memory_order_relaxed) > server.max_exchanges) {
+    if (w_.shared().now.exchanges.load(std::memory_order_relaxed) > server.max_exchanges ||
+        w_.shared().now.in_flight.full()) {
         co_return co_await refuse(
             error(errc::overloaded, "Too many requests are being served; try again shortly."));
     }

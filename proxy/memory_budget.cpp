@@ -50,7 +50,8 @@ bool memory_share::take(std::int64_t bytes, bool in_turn) noexcept {
     bool got = in_turn && budget.take(bytes, budget.common());
     if (!got && held_ + bytes <= small) got = budget.take(bytes, budget.limit());
     if (!got && !pass_ && in_turn) pass_ = !budget.pass_.exchange(true, std::memory_order_relaxed);
-    if (!got && pass_) got = budget.take(bytes, budget.limit());
+    if (!got && pass_)
+        got = budget.take(bytes, budget.limit() + budget.counted_.load(std::memory_order_relaxed));
     if (got) held_ += bytes;
     return got;
 }
@@ -75,11 +76,12 @@ net::task<memory_answer> memory_share::grow(net::waiter& w, std::size_t bytes, m
     }
 }
 
-void memory_share::set_held(std::size_t bytes) noexcept {
+void memory_share::count(std::size_t bytes) noexcept {
     const auto now = static_cast<std::int64_t>(bytes);
-    if (now == held_) return;
-    queue_.budget_.used_.fetch_add(now - held_, std::memory_order_relaxed);
-    held_ = now;
+    if (now == counted_) return;
+    queue_.budget_.used_.fetch_add(now - counted_, std::memory_order_relaxed);
+    queue_.budget_.counted_.fetch_add(now - counted_, std::memory_order_relaxed);
+    counted_ = now;
 }
 
 void memory_share::give_pass() noexcept {
@@ -90,7 +92,8 @@ void memory_share::give_pass() noexcept {
 void memory_share::release() noexcept {
     give_pass();
     if (held_ == 0) return;
-    set_held(0);
+    queue_.budget_.used_.fetch_sub(held_, std::memory_order_relaxed);
+    held_ = 0;
     // Those in line need not wait for the next look.
     if (!queue_.line_.empty()) queue_.line_.front()->wake();
 }

@@ -1,8 +1,9 @@
 // A bound on the memory that many connections hold together, and how they wait for a share of it.
 //
 // Memory is asked for in growing steps, so that whoever sends slowly holds little. That can leave
-// the whole budget with halves that all want more. Hence a quarter of it is held back: for small
-// wants, and for the one connection of the process that has the pass and so comes to its end.
+// the whole budget with halves that all want more. Hence a quarter of it is held back for small
+// wants and for the one connection of the process that has the pass: what fits into that quarter
+// comes to its end.
 #pragma once
 
 #include <atomic>
@@ -45,6 +46,7 @@ class memory_budget {
     [[nodiscard]] std::int64_t common() const noexcept { return limit() - limit() / 4; }
 
     std::atomic<std::int64_t> used_{0};
+    std::atomic<std::int64_t> counted_{0};  // part of used_, without having been granted
     std::atomic<std::int64_t> limit_{0};
     std::atomic<std::int64_t> waiting_{0};
     std::atomic<bool> pass_{false};
@@ -75,7 +77,10 @@ class memory_share {
     explicit memory_share(memory_queue& in) noexcept : queue_(in) {}
     memory_share(const memory_share&) = delete;
     memory_share& operator=(const memory_share&) = delete;
-    ~memory_share() { release(); }
+    ~memory_share() {
+        count(0);
+        release();
+    }
 
     [[nodiscard]] memory_budget& budget() noexcept { return queue_.budget_; }
     [[nodiscard]] std::int64_t held() const noexcept { return held_; }
@@ -85,11 +90,13 @@ class memory_share {
     // Waits on w, which also ends with the bits of give_up.
     [[nodiscard]] net::task<memory_answer> grow(net::waiter& w, std::size_t bytes,
                                                 mono_time deadline, net::events give_up);
-    // Counts what is there already, whatever the limit says.
-    void set_held(std::size_t bytes) noexcept;
+    // Beside what was granted, so much is there already, whatever the limit says. It leaves less to
+    // be granted, but does not stop the one with the pass.
+    void count(std::size_t bytes) noexcept;
     // For now no more comes of what the memory is for: others may have the pass.
     void give_pass() noexcept;
     [[nodiscard]] bool has_pass() const noexcept { return pass_; }
+    // What was granted; the pass too.
     void release() noexcept;
 
   private:
@@ -97,6 +104,7 @@ class memory_share {
 
     memory_queue& queue_;
     std::int64_t held_ = 0;
+    std::int64_t counted_ = 0;
     bool pass_ = false;
 };
 

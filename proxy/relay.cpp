@@ -16,6 +16,21 @@ using pool::transport_failure;
 // An unfinished event may grow to this (base64 images come in one), a held-back start to the other.
 constexpr std::size_t max_event = 32U << 20U;
 constexpr std::size_t max_held = 256U << 10U;
+// What a stream may hold uncounted; a buffer that grew beyond is not kept.
+constexpr std::size_t free_of_charge = 4U << 10U;
+// So long an event waits for memory before it is cut.
+constexpr auto memory_patience = std::chrono::seconds(30);
+// So long the upstream may be silent inside an event that has the pass to grow.
+constexpr auto pass_patience = std::chrono::seconds(1);
+// A stream that always has something to read lets others go first after so many reads.
+constexpr unsigned reads_in_a_row = 16;
+
+void forget(std::string& buffer) noexcept {
+    if (buffer.capacity() > free_of_charge)
+        std::string().swap(buffer);
+    else
+        buffer.clear();
+}
 
 }  // namespace
 
@@ -28,7 +43,8 @@ relay::relay(worker& w, client_connection& client, upstream_call& call, usage::s
       scanner_(scanner),
       plan_(plan),
       first_output_(std::move(first_output)),
-      before_last_(std::move(before_last)) {}
+      before_last_(std::move(before_last)),
+      share_(w.in_flight()) {}
 
 void relay::take_events(std::string_view payload) {
     const auto on_event = [this](const net::sse_event& e) {
@@ -49,16 +65,62 @@ void relay::take_events(std::string_view payload) {
         return !(info.usage_only && plan_.hide_usage);
     };
     const auto on_run = [this](std::string_view run) { out_ += run; };
+    if (!stash_.empty()) {
+        stash_ += payload;
+        return;
+    }
     while (!payload.empty()) {
         const auto step = splitter_.feed(payload, on_event, on_run);
         payload.remove_prefix(step.consumed);
-        if (step.status == net::sse_status::ok) return;
-        if (splitter_.limit() >= max_event) {
+        if (step.status == net::sse_status::ok) break;
+        const std::size_t next = next_event_limit();
+        if (next <= splitter_.limit()) {
             overflow_ = true;
             return;
         }
-        splitter_.raise_limit(std::min(splitter_.limit() * 4, max_event));
+        if (!share_.try_grow(next - splitter_.limit())) {
+            stash_ = payload;
+            return;
+        }
+        splitter_.raise_limit(next);
     }
+    forget(joined_);
+    if (share_.held() > 0 && splitter_.memory() <= net::sse_splitter::default_limit) {
+        share_.release();
+        splitter_.lower_limit(net::sse_splitter::default_limit);
+    }
+}
+
+std::size_t relay::next_event_limit() const noexcept {
+    const auto all = static_cast<std::size_t>(worker_.shared().now.in_flight.limit());
+    return std::min({splitter_.limit() * 2, max_event, all});
+}
+
+net::task<bool> relay::enlarge_event() {
+    count_held();
+    const std::size_t next = next_event_limit();
+    const mono_time now = worker_.loop().now();
+    const mono_time deadline =
+        std::min({now + memory_patience,
+                  now + std::chrono::duration_cast<mono_time::duration>(plan_.idle_limit),
+                  plan_.total_deadline});
+    const auto answer =
+        co_await share_.grow(client_.wait, next - splitter_.limit(), deadline, net::hangup_a);
+    if (answer == memory_answer::given_up) gone_ = true;
+    if (answer != memory_answer::granted) co_return false;
+    splitter_.raise_limit(next);
+    const std::string rest = std::exchange(stash_, {});
+    take_events(rest);
+    co_return true;
+}
+
+void relay::count_held() noexcept {
+    // A string may take more than it is asked for.
+    const std::size_t granted = static_cast<std::size_t>(share_.held());
+    const std::size_t tail = splitter_.memory() - std::min(splitter_.memory(), granted);
+    const std::size_t held =
+        tail + out_.capacity() + unsent_.capacity() + joined_.capacity() + stash_.capacity();
+    share_.count(held > free_of_charge ? held : 0);
 }
 
 bool relay::offer(std::string_view a, std::string_view b, std::string_view c) {
@@ -104,6 +166,9 @@ net::task<bool> relay::send_rest() {
             continue;
         }
         if (r.would_block()) {
+            reads_ = 0;
+            share_.give_pass();
+            count_held();
             const auto got =
                 co_await client_.wait.wait(client_.stream->bit_for(r.status) | net::hangup_a,
                                            worker_.loop().now() + plan_.send_limit);
@@ -166,6 +231,19 @@ net::task<relay_end> relay::run(net::body_framer body) {
             if (gone_) drained_bytes += step.consumed;
         }
         if (eof && !body.complete() && body.at_eof()) step.status = net::body_status::complete;
+        while (!stash_.empty() && !overflow_ && step.status != net::body_status::malformed) {
+            // What came before it need not wait; the body's end is not told before its last event.
+            if (!out_.empty() && !holding() && !gone_) {
+                emit({}, false);
+                forget(out_);
+                if (!unsent_.empty()) co_await send_rest();
+            }
+            if (gone_) co_return relay_end::client_gone;
+            const bool enlarged = co_await enlarge_event();
+            if (enlarged) continue;
+            if (gone_) co_return relay_end::client_gone;
+            co_return co_await end_overloaded();
+        }
         if (step.status == net::body_status::malformed || overflow_)
             co_return co_await end_cut(transport_failure::malformed);
         const bool complete = step.status == net::body_status::complete;
@@ -191,7 +269,7 @@ net::task<relay_end> relay::run(net::body_framer body) {
             if (!gone_ && (complete || !committed_ || !raw.empty())) {
                 if (!rewrite || complete || !committed_ || !out_.empty()) emit(raw, complete);
             }
-            out_.clear();
+            forget(out_);
         }
         if (!unsent_.empty() && !gone_) co_await send_rest();
         if (complete) co_return gone_ ? relay_end::client_gone : relay_end::completed;
@@ -207,7 +285,11 @@ net::task<relay_end> relay::run(net::body_framer body) {
                     drain_deadline = worker_.loop().now() + plan_.drain_time;
                 drained_ = true;
             }
-            const auto scratch = worker_.scratch();
+            if (++reads_ > reads_in_a_row) {
+                reads_ = 0;
+                co_await client_.wait.yield();
+            }
+            const auto scratch = worker_.stream_scratch();
             const auto r = call_.stream().read(scratch);
             if (r.ok()) {
                 data = {scratch.data(), r.bytes};
@@ -220,12 +302,20 @@ net::task<relay_end> relay::run(net::body_framer body) {
                 eof = true;
                 break;
             }
+            reads_ = 0;
+            count_held();
             const mono_time now = worker_.loop().now();
             mono_time deadline = std::min(now + plan_.idle_limit, plan_.total_deadline);
             if (gone_) deadline = std::min(deadline, drain_deadline);
             if (holding()) deadline = std::min(deadline, plan_.first_token_deadline);
+            const bool passing = share_.has_pass();
+            if (passing) deadline = std::min(deadline, now + pass_patience);
             const auto got = co_await client_.wait.wait(
                 call_.stream().bit_for(r.status) | (gone_ ? 0 : net::hangup_a), deadline);
+            if ((got & net::timed_out) && passing) {
+                share_.give_pass();
+                continue;
+            }
             if (got & net::timed_out) {
                 if (gone_) co_return relay_end::client_gone;
                 if (worker_.loop().now() >= plan_.total_deadline)
@@ -247,11 +337,8 @@ net::task<relay_end> relay::end_cut(transport_failure why) {
     if (plan_.split_events) {
         const errc code =
             why == transport_failure::malformed ? errc::upstream_malformed : pool::to_errc(why);
-        out_ += make_error_frame(
-            error(code, "The upstream's answer broke off before its end; what came is incomplete."),
-            plan_.dialect, plan_.request_id);
-        emit({}, false);
-        out_.clear();
+        emit_error_frame(error(
+            code, "The upstream's answer broke off before its end; what came is incomplete."));
     } else if (!committed_) {
         // Not a byte has left: the caller can still answer with an error.
         co_return relay_end::nothing_sent;
@@ -263,6 +350,20 @@ net::task<relay_end> relay::end_cut(transport_failure why) {
     }
     if (!unsent_.empty()) co_await send_rest();
     co_return relay_end::upstream_cut;
+}
+
+void relay::emit_error_frame(const error& e) {
+    out_ += make_error_frame(e, plan_.dialect, plan_.request_id);
+    emit({}, false);
+    forget(out_);
+}
+
+net::task<relay_end> relay::end_overloaded() {
+    emit_error_frame(error(errc::overloaded,
+                           "An event of the answer needs more memory than can be had now; what "
+                           "came is incomplete. Try again shortly."));
+    if (!unsent_.empty()) co_await send_rest();
+    co_return relay_end::overloaded;
 }
 
 }  // namespace kw::proxy

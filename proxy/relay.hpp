@@ -17,6 +17,7 @@
 #include "net/task.hpp"
 #include "proxy/client_connection.hpp"
 #include "proxy/error_response.hpp"
+#include "proxy/memory_budget.hpp"
 #include "proxy/upstream_call.hpp"
 #include "usage/scanner.hpp"
 
@@ -45,6 +46,7 @@ enum class relay_end : std::uint8_t {
     completed,
     client_gone,   // and drained or not, as the plan says
     upstream_cut,  // see `failure`
+    overloaded,    // an event needed memory that was not to be had; cut as if by the upstream
     nothing_sent,  // failed while the first token was held back: may be tried again
 };
 
@@ -72,10 +74,18 @@ class relay {
   private:
     // Takes a piece of the body: output goes to out_ (or stays in the piece when relayed raw).
     void take_events(std::string_view payload);
+    // Memory for the unfinished event that was too large for what there was; then goes on with what
+    // waited for it.
+    net::task<bool> enlarge_event();
+    [[nodiscard]] std::size_t next_event_limit() const noexcept;
+    // Counts what is held, before a wait.
+    void count_held() noexcept;
     // Offers bytes to the client; what it does not take stays in unsent_. False: it is gone.
     bool offer(std::string_view a, std::string_view b = {}, std::string_view c = {});
     net::task<bool> send_rest();
     net::task<relay_end> end_cut(pool::transport_failure why);
+    net::task<relay_end> end_overloaded();
+    void emit_error_frame(const error& e);
     bool emit(std::string_view raw, bool last);
     [[nodiscard]] bool holding() const noexcept { return plan_.hold_first_token && !committed_; }
 
@@ -91,6 +101,9 @@ class relay {
     std::string out_;     // events to send in this round, or held back
     std::string unsent_;  // what the client has not taken
     std::string joined_;  // data of an event with several data lines
+    std::string stash_;   // of the body, behind an event that waits for memory
+    memory_share share_;  // granted: room of the unfinished event beyond what every stream may hold
+    unsigned reads_ = 0;  // since the last wait
     std::uint64_t bytes_out_ = 0;
     mono_time content_at_{};
     pool::transport_failure failure_ = pool::transport_failure::none;

@@ -16,6 +16,8 @@ namespace {
 using pool::transport_failure;
 
 constexpr std::size_t max_pieces = 8;
+constexpr std::size_t uncounted = 4 * 1024;
+constexpr unsigned reads_in_a_row = 16;
 
 transport_failure failure_of(errc code) noexcept {
     switch (code) {
@@ -143,6 +145,13 @@ net::task<upstream_call::outcome> upstream_call::send_streaming(std::string_view
                                                                 net::body_framer& body) {
     const auto held = worker_.hold();  // settings may be replaced while we wait
     const auto& server = (*held)->settings->server;
+    memory_share held_here(worker_.in_flight());
+    // Counted before each wait; what a slow upstream needed once is not kept.
+    const auto count = [&] {
+        if (unsent_.empty() && unsent_.capacity() > uncounted) std::string().swap(unsent_);
+        held_here.count(unsent_.capacity() > uncounted ? unsent_.capacity() : 0);
+    };
+    unsigned reads = 0;
     unsent_ = head;
     for (;;) {
         if (unsent_.empty()) {
@@ -150,9 +159,16 @@ net::task<upstream_call::outcome> upstream_call::send_streaming(std::string_view
             std::string_view data = client_.unread();
             const bool from_buffer = !data.empty();
             if (!from_buffer) {
-                const auto scratch = worker_.scratch();
+                // One that always has something to send lets others go first now and then.
+                if (++reads > reads_in_a_row) {
+                    reads = 0;
+                    co_await client_.wait.yield();
+                }
+                const auto scratch = worker_.stream_scratch();
                 const auto r = client_.stream->read(scratch);
                 if (r.would_block()) {
+                    reads = 0;
+                    count();
                     const auto got =
                         co_await client_.wait.wait(client_.stream->bit_for(r.status) | net::read_b,
                                                    worker_.loop().now() + server.body_timeout);
@@ -203,6 +219,8 @@ net::task<upstream_call::outcome> upstream_call::send_streaming(std::string_view
             broken_ = true;
             co_return outcome::ok;
         }
+        reads = 0;
+        count();
         const auto got =
             co_await client_.wait.wait(stream_->bit_for(w.status) | net::read_b | net::hangup_a,
                                        worker_.loop().now() + target_->limits.idle);

@@ -33,6 +33,7 @@ worker::worker(net::loop& on, services& shared, store::journal_writer& journal,
       authenticator_(current().pepper),
       metrics_(shared.registry),
       kept_bodies_(shared.now.kept_bodies),
+      in_flight_(shared.now.in_flight),
       scratch_(std::make_unique<char[]>(scratch_size)) {
     if (shared.admission != nullptr) leases_.emplace(on, *shared.admission);
     apply_limits();
@@ -111,6 +112,7 @@ void worker::replace_snapshot(std::shared_ptr<const snapshot> next) {
 // Every worker says the same.
 void worker::apply_limits() noexcept {
     shared_.now.kept_bodies.set_limit(current().settings->server.max_kept_bytes);
+    shared_.now.in_flight.set_limit(current().settings->server.max_bytes_in_flight);
 }
 
 void worker::note_first_use(const std::string& access_key_id) {

@@ -43,6 +43,7 @@ struct load {
     std::atomic<std::int64_t> connections{0};
     std::atomic<std::int64_t> exchanges{0};
     memory_budget kept_bodies;
+    memory_budget in_flight;
 };
 
 // Made by the composition root; outlives the workers.
@@ -111,8 +112,15 @@ class worker {
     // The line before the budget of kept bodies.
     [[nodiscard]] memory_queue& kept_bodies() noexcept { return kept_bodies_; }
 
+    // The line before the budget of what streams hold.
+    [[nodiscard]] memory_queue& in_flight() noexcept { return in_flight_; }
+
     // The one large read buffer. Its content is lost at the next co_await.
     [[nodiscard]] std::span<char> scratch() noexcept { return {scratch_.get(), scratch_size}; }
+    // As much of it as a stream may read at once: what it reads it may have to hold.
+    [[nodiscard]] std::span<char> stream_scratch() noexcept {
+        return scratch().first(shared_.now.in_flight.full() ? scarce_read : scratch_size);
+    }
     [[nodiscard]] net::endpoint_id endpoint(const upstream_target& target) {
         return connections_.id_for(target.identity);
     }
@@ -128,6 +136,7 @@ class worker {
 
   private:
     static constexpr std::size_t scratch_size = 64 * 1024;
+    static constexpr std::size_t scarce_read = 4 * 1024;
 
     static constexpr std::size_t max_refusals = 256;  // under way at a time
 
@@ -148,6 +157,7 @@ class worker {
     worker_metrics metrics_;
     std::optional<lease_renewer> leases_;
     memory_queue kept_bodies_;
+    memory_queue in_flight_;
     std::unique_ptr<char[]> scratch_;
     std::unique_ptr<net::listener> listener_;
     std::unique_ptr<net::listener> health_listener_;

@@ -308,7 +308,8 @@ class Uploads(harness.EndToEnd):
                          sum(upload.bytes for upload in verdicts[200]))
 
         # Nothing is left behind.
-        for gauge in ("keywheel_kept_body_bytes", "keywheel_exchanges_running"):
+        for gauge in ("keywheel_kept_body_bytes", "keywheel_bodies_waiting", "keywheel_bytes_in_flight",
+                      "keywheel_exchanges_running"):
             harness.wait_until(f"{gauge} is 0", lambda name=gauge: books.metric(self.proxy, name) == 0, 10)
         harness.wait_until("connections are closed",
                            lambda: books.metric(self.proxy, "keywheel_client_connections_open") <= 1, 10)

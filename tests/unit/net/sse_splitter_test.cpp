@@ -216,3 +216,23 @@ TEST_CASE("the tail is bounded and the bound can be raised") {
     CHECK(splitter.feed("data: 0123456789", never, nothing).status == sse_status::full);
     CHECK(splitter.feed("data: 0123456789", never, nothing).status == sse_status::full);
 }
+
+TEST_CASE("a limit that was raised for one event is lowered again") {
+    sse_splitter splitter(100);
+    std::string passed;
+    const auto event = [](const sse_event&) { return true; };
+    const auto run = [&](std::string_view raw) { passed += raw; };
+    const std::string large = "data: " + std::string(150, 'x') + "\n\n";
+    CHECK(splitter.feed(large.substr(0, 120), event, run).status == sse_status::full);
+    splitter.raise_limit(200);
+    CHECK(splitter.memory() >= 200);
+    CHECK(splitter.feed(large.substr(0, 120), event, run).status == sse_status::ok);
+    splitter.lower_limit(100);
+    CHECK(splitter.limit() == 120);  // what is held stays
+    splitter.raise_limit(200);
+    CHECK(splitter.feed(large.substr(120), event, run).status == sse_status::ok);
+    splitter.lower_limit(100);
+    CHECK(splitter.feed(large, event, run).status == sse_status::ok);  // whole in one piece
+    CHECK(splitter.feed(large.substr(0, 120), event, run).status == sse_status::full);
+    CHECK(passed == large + large);
+}
