@@ -84,7 +84,7 @@ result<void> write_config(call& c, const stored_config& before, config::stored_s
     config::settings_version next;
     next.number = number + 1;
     next.at = c.services.clock.wall();
-    next.by = "admin from " + c.request.source;
+    next.by = c.what.who.name + " from " + c.request.source;
     next.action = std::move(action);
     next.values = std::move(values);
     const auto written = write(c,

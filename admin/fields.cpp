@@ -169,10 +169,8 @@ void body_fields::fault(std::string_view name, std::string_view why) {
 result<void> body_fields::finish() {
     for (const auto& item : body_) {
         const std::string_view name(item.key().data(), item.key().size());
-        if (!known_.contains(name)) {
-            fault(name, "is unknown");
-            break;
-        }
+        // Before any other fault: a misspelt field is why another is missing.
+        if (!known_.contains(name)) return bad_field(name, "is unknown");
     }
     if (fault_) return *fault_;
     return {};

@@ -16,12 +16,12 @@ struct refusal {
 };
 constexpr refusal refusals[] = {
     {"400", "a field, parameter or body that is unknown or wrong"},
-    {"401", "no x-admin-key, or a wrong one"},
-    {"403", "the admin API is off"},
+    {"401", "no credential, or a wrong one"},
+    {"403", "the role, the token's routes, the address or the page does not allow it"},
     {"404", "there is no such record"},
     {"409", "the record was changed meanwhile, or exists already"},
     {"413", "the body is larger than 8 MiB"},
-    {"429", "too many wrong keys from this address"},
+    {"429", "too many wrong credentials from this address"},
     {"503", "the store cannot be reached"},
 };
 
@@ -54,6 +54,7 @@ void write_operation(json_writer& w, const route_info& r) {
     w.field("operationId", operation_id(r)).field("summary", r.summary);
     w.field("x-keywheel-role", to_string(r.least));
     w.key("tags").begin_array().value(tag_of(r.path)).end_array();
+    if (r.open) w.key("security").begin_array().end_array();
     if (takes_body)
         w.key("requestBody")
             .raw(R"({"content":{"application/json":{"schema":{"type":"object"}}}})");
@@ -73,7 +74,9 @@ void write_operation(json_writer& w, const route_info& r) {
 void write_components(json_writer& w) {
     w.begin_object();
     w.key("securitySchemes")
-        .raw(R"({"admin_key":{"type":"apiKey","in":"header","name":"x-admin-key"}})");
+        .raw(R"({"admin_key":{"type":"apiKey","in":"header","name":"x-admin-key"},)"
+             R"("bearer":{"type":"http","scheme":"bearer"},)"
+             R"("session":{"type":"apiKey","in":"cookie","name":"kw_session"}})");
     w.key("schemas").raw(
         R"({"envelope":{"type":"object","required":["success","data"],"properties":{)"
         R"("success":{"const":true},"message":{"type":"string"},"data":{}}},)"
@@ -107,7 +110,7 @@ std::string document() {
         .field("title", "keywheel admin API")
         .field("version", KEYWHEEL_VERSION)
         .end_object();
-    w.key("security").raw(R"([{"admin_key":[]}])");
+    w.key("security").raw(R"([{"admin_key":[]},{"bearer":[]},{"session":[]}])");
     w.key("paths").begin_object();
     for (const auto& [path, operations] : paths) {
         w.key(path).begin_object();

@@ -51,6 +51,9 @@ const shown_fields shown[] = {
       "earlier_until_ms",
       "queue_size",
       "queue_timeout_s"}},
+    // Settings that are secrets are never stored.
+    {"config", {"number", "by", "action", "values"}},
+    {"config_version", {"number", "by", "action", "values"}},
     {"admin", {"name", "email", "role", "disabled", "created_ms", "password_changed_ms"}},
     {"admin_token", {"name", "role", "routes", "masked", "made_by", "created_ms", "expires_ms"}},
 };

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <thread>
 
+#include "app/admin_verb.hpp"
 #include "app/runtime.hpp"
 #include "config/describe.hpp"
 #include "core/log.hpp"
@@ -167,6 +168,7 @@ int main(int argc, char** argv) try {
         "  OPENAI_API_KEY=sk-a,sk-b API_ACCESS_KEY=team-key-1 keywheel serve\n"
         "  keywheel serve --config keywheel.yaml\n"
         "  keywheel check-config --config keywheel.yaml\n"
+        "  keywheel admin create --name ada\n"
         "  keywheel mock-upstream --port 9000 --self-signed --ca-out ca.pem");
 
     app::serve_options serve_opts;
@@ -221,6 +223,8 @@ int main(int argc, char** argv) try {
     cert_cmd->add_option("--cert", cert_file, "Output file");
     cert_cmd->add_option("--key", key_file, "Output file, mode 0600");
 
+    app::admin_verb admin(cli, env);
+
     auto* version_cmd = cli.add_subcommand("version", "Show the version");
 
     CLI11_PARSE(cli, argc, argv);
@@ -243,6 +247,7 @@ int main(int argc, char** argv) try {
         return healthcheck(health_url, health_ca);
     }
     if (*cert_cmd) return self_signed(names, cert_file, key_file);
+    if (const int done = admin.run(); done >= 0) return done;
     if (*version_cmd) std::cout << "keywheel " KEYWHEEL_VERSION "\n";
     return 0;
 } catch (const std::exception& e) {
