@@ -169,6 +169,11 @@ void doorman::begin_login(const std::string& source, const std::string& name) {
     names_.wrong(name, clock_.mono());
 }
 
+void doorman::undo_login(const std::string& source, const std::string& name) {
+    guard_.guesses().undo(source);
+    names_.undo(name);
+}
+
 void doorman::end_login(const std::string& source, const std::string& name) {
     guard_.guesses().right(source);
     names_.right(name);

@@ -45,6 +45,7 @@ class doorman {
     [[nodiscard]] std::chrono::milliseconds login_wait(const std::string& source,
                                                        const std::string& name);
     void begin_login(const std::string& source, const std::string& name);
+    void undo_login(const std::string& source, const std::string& name);
     void end_login(const std::string& source, const std::string& name);
 
     // Counts a refusal. `presented` may be a secret: only what tells it from others is kept.

@@ -247,7 +247,9 @@ result<reply> log_in(call& c) {
         };
         // Counted before it is known, so that many at once are not all free.
         door->begin_login(l->source, l->throttled);
-        if (!compare_aside(*services, password, l->compared, after)) done(busy());
+        if (compare_aside(*services, password, l->compared, after)) return;
+        door->undo_login(l->source, l->throttled);
+        done(busy());
     };
     return reply();
 }
@@ -346,7 +348,9 @@ result<reply> change_my_password(call& c) {
             }
         };
         door->begin_login(source, name);
-        if (!compare_aside(*services, old, compared, after)) done(busy());
+        if (compare_aside(*services, old, compared, after)) return;
+        door->undo_login(source, name);
+        done(busy());
     };
     return reply();
 }

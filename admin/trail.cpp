@@ -20,7 +20,8 @@ std::string_view operation_of(const kw::store::change& c) noexcept {
 
 }  // namespace
 
-trail::scope::scope(trail& of, const act& what, std::string_view event) : of_(of) {
+trail::scope::scope(trail& of, const act& what, std::string_view event)
+    : of_(of), before_(of.act_), event_before_(of.event_) {
     of.act_ = &what;
     of.event_ = event;
     of.entries_ = 0;
@@ -29,8 +30,8 @@ trail::scope::scope(trail& of, const act& what, std::string_view event) : of_(of
 }
 
 trail::scope::~scope() {
-    of_.act_ = nullptr;
-    of_.event_ = "change";
+    of_.act_ = before_;
+    of_.event_ = event_before_;
     of_.seen_.clear();
 }
 

@@ -35,6 +35,8 @@ class trail final : public store::store {
 
       private:
         trail& of_;
+        const act* before_;
+        std::string_view event_before_;
     };
 
     // An entry without a change of a record. `details` writes further members of it.

@@ -38,6 +38,13 @@ void throttle::right(std::string_view who) {
     entries_.erase(std::string(who));
 }
 
+void throttle::undo(std::string_view who) {
+    const auto known = entries_.find(std::string(who));
+    if (known == entries_.end()) return;
+    known->second.blocked_until = {};
+    if (--known->second.count == 0) entries_.erase(known);
+}
+
 void throttle::make_room(mono_time now) {
     if (entries_.size() < limits_.max_entries) return;
     std::erase_if(entries_,

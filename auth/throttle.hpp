@@ -32,6 +32,8 @@ class throttle {
     // A wrong guess, or one whose answer is not known yet; the delay that it brings.
     std::chrono::milliseconds wrong(std::string_view who, mono_time now);
     void right(std::string_view who);
+    // The last wrong() was none: it was not even looked at.
+    void undo(std::string_view who);
     [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
 
   private:

@@ -249,11 +249,13 @@ TEST_CASE("logins that are compared at the same time count beforehand", "[admin]
     services.aside = [](const auto&, const auto&) { return false; };
     admin_api busy(services, *auth::admin_guard::make(secret(test::admin_secret), true),
                    random_source(4));
-    busy.handle(f.bare("POST", "/admin/login", R"({"name":"ada","password":"wrong"})"),
-                [&](const net::control_response& r) {
-                    CHECK(r.status == 429);
-                    CHECK(r.body.find("busy") != std::string::npos);
-                });
+    // Which does not count as a guess.
+    for (int i = 0; i < 50; ++i)
+        busy.handle(f.bare("POST", "/admin/login", R"({"name":"ada","password":"wrong"})"),
+                    [&](const net::control_response& r) {
+                        CHECK(r.status == 429);
+                        CHECK(r.body.find("busy") != std::string::npos);
+                    });
 }
 
 TEST_CASE("each role is held to its routes", "[admin]") {

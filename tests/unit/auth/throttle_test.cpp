@@ -28,6 +28,12 @@ TEST_CASE("guesses wait longer and longer", "[auth]") {
     t.wrong("a", clock.mono());
     t.right("a");
     CHECK(t.size() == 0);
+    for (int i = 0; i < 3; ++i)
+        t.wrong("a", clock.mono());
+    t.undo("a");  // the third was not looked at
+    CHECK(t.wait("a", clock.mono()) == 0ms);
+    CHECK(t.wrong("a", clock.mono()) == 1s);
+    t.undo("nobody");
 }
 
 TEST_CASE("the table of guesses is bounded", "[auth]") {
