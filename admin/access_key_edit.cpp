@@ -58,6 +58,20 @@ result<json::object> access_key_changes(call& c, body_fields& in) {
     } else if (in.given("expires_after_seconds")) {
         out["expires_after_s"] = nullptr;
     }
+    if (const auto* v = in.take("queue_size")) {
+        if (!v->is_int64() || v->get_int64() < 0 || v->get_int64() > 100'000)
+            in.fault("queue_size", "must be a whole number up to 100000");
+        out["queue_size"] = *v;
+    } else if (in.given("queue_size")) {
+        out["queue_size"] = nullptr;
+    }
+    if (const auto* v = in.take("queue_timeout_seconds")) {
+        if (!v->is_int64() || v->get_int64() < 1 || v->get_int64() > 3600)
+            in.fault("queue_timeout_seconds", "must be a whole number of seconds, up to an hour");
+        out["queue_timeout_s"] = *v;
+    } else if (in.given("queue_timeout_seconds")) {
+        out["queue_timeout_s"] = nullptr;
+    }
     if (const auto* v = out.if_contains("ips_allow"); v != nullptr && v->is_array()) {
         const auto network = [](const json::value& t) {
             return t.is_string() && net::cidr::parse(std::string_view(t.get_string()));

@@ -51,6 +51,16 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
         w.field("expires_after_seconds", std::int64_t{after});
     else
         w.key("expires_after_seconds").null();
+    const auto own = [&](std::string_view name, const std::optional<std::int64_t>& value) {
+        if (value)
+            w.field(name, *value);
+        else
+            w.key(name).null();
+    };
+    own("queue_size", k.options->queue_size);
+    const auto timeout = k.options->queue_timeout;
+    own("queue_timeout_seconds",
+        timeout ? std::optional<std::int64_t>(timeout->count()) : std::nullopt);
     const bool earlier = k.options->earlier_hash && k.options->earlier_until > now;
     write_time(w, "earlier_key_until",
                earlier ? std::optional(k.options->earlier_until) : std::nullopt);

@@ -23,6 +23,9 @@ class sealer;
 namespace metrics {
 class registry;
 }
+namespace auth {
+class waiting_lines;
+}
 namespace config {
 struct settings;
 }
@@ -74,6 +77,7 @@ struct admin_services {
     std::size_t workers = 0;                // for /admin/health
     store::admission* admission = nullptr;  // null: what limits have used is not shown
     config_port* config = nullptr;          // null: settings are fixed
+    const auth::waiting_lines* lines = nullptr;
 };
 
 // For documentation and tests.

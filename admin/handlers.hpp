@@ -88,6 +88,8 @@ result<reply> delete_token(call& c);
 // audit.cpp
 result<reply> list_audit(call& c);
 result<reply> list_refusals(call& c);
+// queue.cpp
+result<reply> show_queue(call& c);
 // usage.cpp
 result<reply> show_usage(call& c);
 result<reply> list_requests(call& c);

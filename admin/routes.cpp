@@ -91,6 +91,9 @@ constexpr std::array table{
     route{{"POST", "/admin/config/versions/{id}/rollback", owner, "sets what a version had set"},
           rollback_config,
           false},
+    route{
+        {"GET", "/admin/queue", viewer, "requests that wait for a slot, in all and by access key"},
+        show_queue},
 
     route{{"POST", "/admin/login", viewer, "begins a session", false, true}, log_in},
     route{{"POST", "/admin/logout", viewer, "ends the session that calls"}, log_out},

@@ -197,6 +197,7 @@ net::task<void> runtime::impl::second_rounds() {
         const auto wall = clock_.wall();
         health_.tick(mono, wall);
         admission_->sweep();
+        lines_.set_replicas(admission_->health().replicas);
         report_expired_keys();
         prober_->run_due();
         admin_->tick();

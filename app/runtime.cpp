@@ -306,11 +306,13 @@ void runtime::impl::open_listeners() {
                               .declared_groups = {},
                               .workers = worker_count_of(loaded_.values),
                               .admission = admission_.get(),
-                              .config = this},
+                              .config = this,
+                              .lines = &lines_},
         std::move(*guard));
     services_ = std::unique_ptr<proxy::services>(
         new proxy::services{.clock = clock_,
                             .admission = admission_.get(),
+                            .lines = lines_,
                             .resolver = resolver_,
                             .key_states = states_,
                             .health = health_,

@@ -14,6 +14,7 @@
 #include "admin/trail.hpp"
 #include "app/runtime.hpp"
 #include "app/snapshot_builder.hpp"
+#include "auth/waiting_lines.hpp"
 #include "config/loader.hpp"
 #include "core/clock.hpp"
 #include "core/crypto.hpp"
@@ -123,6 +124,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::unique_ptr<admin::admin_api> admin_;
     secret admin_key_;                             // as the admin API knows it
     std::unique_ptr<store::admission> admission_;  // outlives the workers
+    auth::waiting_lines lines_{registry_};
     std::unique_ptr<jobs::budget_loader> budgets_;
     std::unique_ptr<jobs::first_uses> first_uses_;
     std::unique_ptr<jobs::key_sharer> sharer_;

@@ -59,6 +59,14 @@ bool read(const json::value& v, std::chrono::seconds& out) {
     return true;
 }
 
+bool read(const json::value& v, std::optional<std::int64_t>& out) {
+    return read(v, out.emplace());
+}
+
+bool read(const json::value& v, std::optional<std::chrono::seconds>& out) {
+    return read(v, out.emplace());
+}
+
 bool read(const json::value& v, net::cidr& out) {
     if (!v.is_string()) return false;
     const auto network = net::cidr::parse(std::string_view(v.get_string()));
@@ -143,6 +151,8 @@ constexpr field fields[] = {
     {"earlier_hash", into_options<&key_options::earlier_hash>},
     {"earlier_until_ms", into_options<&key_options::earlier_until>},
     {"expires_after_s", into_options<&key_options::expires_after>},
+    {"queue_size", into_options<&key_options::queue_size>},
+    {"queue_timeout_s", into_options<&key_options::queue_timeout>},
     {"multiplier_ppm", into<&access_key::multiplier_ppm>},
 };
 
@@ -181,6 +191,8 @@ void write(json_writer& w, const key_options& o) {
     }
     if (o.expires_after.count() > 0)
         w.field("expires_after_s", std::int64_t{o.expires_after.count()});
+    if (o.queue_size) w.field("queue_size", *o.queue_size);
+    if (o.queue_timeout) w.field("queue_timeout_s", std::int64_t{o.queue_timeout->count()});
 }
 
 }  // namespace

@@ -28,6 +28,9 @@ struct key_options {
     std::optional<crypto::digest> earlier_hash;
     wall_time earlier_until{};
     std::chrono::seconds expires_after{0};  // from the first use, which sets expires_at; 0: not
+    // Of requests that wait for a slot, instead of the settings' own; a size of 0: none waits.
+    std::optional<std::int64_t> queue_size;
+    std::optional<std::chrono::seconds> queue_timeout;
 
     friend bool operator==(const key_options&, const key_options&) = default;
 };

@@ -511,9 +511,20 @@ constexpr field limit_fields[] = {
      .help = "Status of an answer that says `insufficient_quota`, as 402, 403 or 429.",
      .min = 400,
      .max = 499},
+    {.name = "queue_size",
+     .at = at<&limit_settings::queue_size>,
+     .help = "How many requests of an access key may wait, in each process, while its concurrency "
+             "is used up; `0`: none, they are refused at once. An access key may have its own.",
+     .max = 100'000},
+    {.name = "queue_total",
+     .at = at<&limit_settings::queue_total>,
+     .help = "How many requests of all access keys together may wait so, in each process.",
+     .min = 1,
+     .max = 1'000'000},
     {.name = "queue_timeout",
      .at = at<&limit_settings::queue_timeout>,
-     .help = "How long a request of unknown size waits for another such one near a budget's end.",
+     .help = "How long a request waits so at most; also one of unknown size for another such one "
+             "near a budget's end. An access key may have its own.",
      .min = 1},
 };
 

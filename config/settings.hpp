@@ -194,7 +194,11 @@ struct limit_settings {
     std::uint32_t default_output_tokens = 4096;  // reserved without max_tokens
     std::optional<nanodollars> default_cost;     // reserved where no price is known; none: 0
     std::uint16_t quota_status = 402;            // of insufficient_quota
-    milliseconds queue_timeout = std::chrono::seconds(30);  // for requests that must run one by one
+    // Requests of one access key that wait while its concurrency is used up; 0: none does. An
+    // access key may have its own.
+    std::uint32_t queue_size = 0;
+    std::uint32_t queue_total = 1000;  // of all access keys, in one process
+    milliseconds queue_timeout = std::chrono::seconds(30);
     friend bool operator==(const limit_settings&, const limit_settings&) = default;
 };
 

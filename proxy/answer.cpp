@@ -99,7 +99,7 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
 
     const bool keep = head_.keep_alive() && plan.client_framing != net::framing::until_close &&
                       body_framer_.complete() && !w_.shared().draining.load();
-    const auto ours = (w_.mono() - body_done_) - upstream_time_ - waited_;
+    const auto ours = (w_.mono() - body_done_) - upstream_time_ - waited_ - queued_;
     record_.overhead_us = std::max<std::int64_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(ours).count(), 0);
     const std::string own = own_header_lines(whole, error_answer);

@@ -82,7 +82,8 @@ row row_of(errc code) noexcept {
     return {500, "server_error", "api_error"};
 }
 
-void append_openai_error(json_writer& w, const error& e, std::string_view param) {
+void append_openai_error(json_writer& w, const error& e, std::string_view code,
+                         std::string_view param) {
     w.key("error").begin_object();
     w.field("message", e.context.empty() ? to_string(e.code) : std::string_view(e.context));
     w.field("type", row_of(e.code).openai_type);
@@ -91,16 +92,17 @@ void append_openai_error(json_writer& w, const error& e, std::string_view param)
         w.null();
     else
         w.value(param);
-    w.field("code", to_string(e.code));
+    w.field("code", code);
     w.end_object();
 }
 
-void append_anthropic_error(json_writer& w, const error& e, std::string_view request_id) {
+void append_anthropic_error(json_writer& w, const error& e, std::string_view code,
+                            std::string_view request_id) {
     w.field("type", "error");
     w.key("error").begin_object();
     w.field("type", row_of(e.code).anthropic_type);
     w.field("message", e.context.empty() ? to_string(e.code) : std::string_view(e.context));
-    w.field("code", to_string(e.code));
+    w.field("code", code);
     w.end_object();
     w.field("request_id", request_id);
 }
@@ -116,10 +118,11 @@ std::string make_error_response(const error& e, error_shape shape, const error_d
     std::string body;
     json_writer w(body);
     w.begin_object();
+    const std::string_view code = details.code.empty() ? to_string(e.code) : details.code;
     if (shape == error_shape::anthropic)
-        append_anthropic_error(w, e, details.request_id);
+        append_anthropic_error(w, e, code, details.request_id);
     else
-        append_openai_error(w, e, details.param);
+        append_openai_error(w, e, code, details.param);
     w.end_object();
 
     const unsigned status = details.status.value_or(row_of(e.code).status);
@@ -157,7 +160,7 @@ std::string make_error_frame(const error& e, frame_dialect dialect, std::string_
     std::string_view event;
     switch (dialect) {
         case frame_dialect::chat:
-            append_openai_error(w, e, {});
+            append_openai_error(w, e, to_string(e.code), {});
             break;
         case frame_dialect::responses:
             // The event's own fields by the API, and `error` beside them, which the SDKs raise.
@@ -165,11 +168,11 @@ std::string make_error_frame(const error& e, frame_dialect dialect, std::string_
             w.field("type", "error").field("code", to_string(e.code));
             w.field("message", e.context.empty() ? to_string(e.code) : std::string_view(e.context));
             w.key("param").null();
-            append_openai_error(w, e, {});
+            append_openai_error(w, e, to_string(e.code), {});
             break;
         case frame_dialect::anthropic:
             event = "error";
-            append_anthropic_error(w, e, request_id);
+            append_anthropic_error(w, e, to_string(e.code), request_id);
             break;
     }
     w.end_object();

@@ -32,6 +32,7 @@ struct error_details {
     bool close = false;                        // Connection: close
     std::optional<std::uint16_t> status = {};  // instead of http_status(code)
     std::string_view own_lines = {};           // whole header lines, each with its CRLF
+    std::string_view code = {};                // instead of the error's own name
 };
 
 // A whole HTTP/1.1 response, head and body. With head_only the body is left out (HEAD).

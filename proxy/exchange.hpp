@@ -64,12 +64,21 @@ class exchange {
 
     // ---- limits of the access key (limits.cpp)
     net::task<step> admit();  // again: admitted; otherwise an answer has been sent
+    net::task<step> take(store::admit_answer answer);
+    [[nodiscard]] bool wants_slot(const store::admit_answer& answer) const noexcept;
     net::task<step> refuse_admission(error e);
     net::task<step> refuse_by_limit(std::size_t index, std::chrono::milliseconds retry_in);
     net::task<result<store::admit_answer>> ask_admission(const store::admit_request& q);
     [[nodiscard]] store::admit_request admission_request() const;
     [[nodiscard]] std::string rate_limit_lines() const;
     void settle_limits();
+
+    // ---- the line for a slot of the access key (queue.cpp)
+    [[nodiscard]] std::size_t queue_size() const noexcept;  // 0: nobody waits
+    [[nodiscard]] std::chrono::milliseconds queue_timeout() const noexcept;
+    // again: admitted. `mark`: taken before the admission was asked.
+    net::task<step> stand_in_line(std::uint32_t mark);
+    net::task<step> refuse_from_line(std::string_view code, std::string message);
 
     // ---- tries (attempts.cpp)
     net::task<bool> serve();
@@ -135,6 +144,7 @@ class exchange {
     std::uint16_t tries_on_model_ = 0;
     bool fresh_connection_ = false;
     std::chrono::nanoseconds waited_{};  // for a key to come back
+    std::chrono::nanoseconds queued_{};  // for a slot of the access key
 
     usage::splice_list edits_;
     bool hide_usage_ = false;

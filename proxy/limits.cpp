@@ -106,6 +106,7 @@ net::task<result<store::admit_answer>> exchange::ask_admission(const store::admi
             // Perhaps it was admitted and we shall never know: what is given back twice counts
             // once.
             w_.leases()->admission().settle({q.access_key_id, q.ledger_id}, {.requests = 0});
+            w_.shared().lines.freed(q.access_key_id);
             co_return (got & net::hangup_a) ? error(errc::client_closed) : unknown_limits();
         }
     }
@@ -115,27 +116,41 @@ net::task<result<store::admit_answer>> exchange::ask_admission(const store::admi
 net::task<exchange::step> exchange::admit() {
     if (!access_ || !access_->limits || w_.leases() == nullptr) co_return step::again;
     reservation_ = admission_request();
-    const mono_time until = w_.mono() + std::chrono::duration_cast<mono_time::duration>(
-                                            snap_.settings->limits.queue_timeout);
+    const bool queues = queue_size() > 0;
+    auth::waiting_lines& lines = w_.shared().lines;
+    const std::uint32_t mark = lines.mark(access_->id);
+    if (queues && lines.anyone_waits(access_->id)) co_return co_await stand_in_line(mark);
+    const mono_time until = w_.mono() + queue_timeout();
     for (;;) {
         auto answer = co_await ask_admission(reservation_);
         if (!answer) co_return co_await refuse_admission(answer.error());
-        limit_states_ = std::move(answer->states);
-        if (answer->is == outcome::admitted) {
-            admitted_ = true;
-            w_.leases()->add({access_->id, record_.id});
-            co_return step::again;
-        }
-        if (answer->is == outcome::unavailable)
-            co_return co_await refuse_admission(unknown_limits());
         if (answer->is == outcome::waits && w_.mono() < until) {
             const auto got =
                 co_await client_.wait.wait(net::hangup_a, w_.loop().now() + queue_pause);
             if (!(got & net::hangup_a)) continue;
             co_return co_await refuse_admission(error(errc::client_closed));
         }
-        co_return co_await refuse_by_limit(answer->refused_by, answer->retry_in);
+        if (queues && wants_slot(*answer)) co_return co_await stand_in_line(mark);
+        co_return co_await take(std::move(*answer));
     }
+}
+
+// Only the concurrency refuses: a slot may come back at any moment.
+bool exchange::wants_slot(const store::admit_answer& answer) const noexcept {
+    return answer.is == outcome::refused &&
+           access_->limits.set->items()[answer.refused_by].kind == store::limit_kind::concurrency;
+}
+
+// again: admitted; otherwise the client has been told why not.
+net::task<exchange::step> exchange::take(store::admit_answer answer) {
+    limit_states_ = std::move(answer.states);
+    if (answer.is == outcome::admitted) {
+        admitted_ = true;
+        w_.leases()->add({access_->id, record_.id});
+        co_return step::again;
+    }
+    if (answer.is == outcome::unavailable) co_return co_await refuse_admission(unknown_limits());
+    co_return co_await refuse_by_limit(answer.refused_by, answer.retry_in);
 }
 
 net::task<exchange::step> exchange::refuse_admission(error e) {
@@ -176,6 +191,7 @@ void exchange::settle_limits() {
     if (!record_.rated_cost && real.tokens > 0) real.cost = reservation_.reservation.cost;
     w_.leases()->remove(record_.id);
     w_.leases()->admission().settle({access_->id, record_.id}, real);
+    w_.shared().lines.freed(access_->id);
 }
 
 }  // namespace kw::proxy

@@ -13,6 +13,7 @@
 #include <unordered_set>
 
 #include "auth/authenticator.hpp"
+#include "auth/waiting_lines.hpp"
 #include "core/clock.hpp"
 #include "core/ids.hpp"
 #include "net/connection_cache.hpp"
@@ -50,6 +51,7 @@ struct load {
 struct services {
     const clock_source& clock;
     store::admission* admission = nullptr;  // null: limits of access keys are not counted
+    auth::waiting_lines& lines;
     net::resolver& resolver;
     pool::state_table& key_states;
     pool::health& health;

@@ -33,7 +33,9 @@ access_key full_key() {
                         .ips_allow = {*net::cidr::parse("10.0.0.0/8"), *net::cidr::parse("::1")},
                         .earlier_hash = crypto::sha256("w"),
                         .earlier_until = wall_time(std::chrono::milliseconds(1'767'225'600'999)),
-                        .expires_after = std::chrono::seconds(60)};
+                        .expires_after = std::chrono::seconds(60),
+                        .queue_size = 7,
+                        .queue_timeout = std::chrono::seconds(20)};
     k.revision = 9;
     return k;
 }
