@@ -35,7 +35,7 @@ result<json::object> access_key_changes(call& c, body_fields& in) {
     json::object out;
     in.copy({"name", "description", "owner_name", "owner_email", "tags", "disabled", "models_allow",
              "models_deny", "endpoints", "group", "upstream_key", "expires_at", "multiplier",
-             "limits", "clients_allow", "ips_allow"},
+             "limits", "clients_allow", "ips_allow", "permissions"},
             out);
     check_texts(in, out);
     if (const auto* v = out.if_contains("expires_at")) {
@@ -78,6 +78,13 @@ result<json::object> access_key_changes(call& c, body_fields& in) {
         };
         if (!std::ranges::all_of(v->get_array(), network))
             in.fault("ips_allow", "must hold addresses and networks like 10.0.0.0/8");
+    }
+    if (const auto* v = out.if_contains("permissions"); v != nullptr && v->is_array()) {
+        const auto known = [](const json::value& t) {
+            return t.is_string() && std::string_view(t.get_string()) == auth::permission_lease;
+        };
+        if (!std::ranges::all_of(v->get_array(), known))
+            in.fault("permissions", "may hold \"lease\" and nothing else");
     }
     if (const auto* v = out.if_contains("multiplier")) {
         const auto ppm = v->is_null() ? std::optional<std::int64_t>(1'000'000) : parse_factor(*v);

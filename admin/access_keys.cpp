@@ -41,6 +41,7 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     write_texts(w, "models_allow", k.models_allow);
     write_texts(w, "models_deny", k.models_deny);
     write_texts(w, "endpoints", k.endpoints);
+    write_texts(w, "permissions", k.options->permissions);
     write_texts(w, "clients_allow", k.options->clients_allow);
     w.key("ips_allow").begin_array();
     for (const auto& network : k.options->ips_allow)

@@ -50,6 +50,7 @@ namespace kw::admin {
 class trail;
 
 class config_port;
+class lease_desk;
 
 // What the API works on; all of it outlives the admin_api. The functions are called on the control
 // thread and must not block; each may be empty but `settings`.
@@ -78,6 +79,7 @@ struct admin_services {
     store::admission* admission = nullptr;  // null: what limits have used is not shown
     config_port* config = nullptr;          // null: settings are fixed
     const auth::waiting_lines* lines = nullptr;
+    lease_desk* leases = nullptr;
 };
 
 // For documentation and tests.

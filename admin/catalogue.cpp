@@ -56,7 +56,9 @@ void catalogue::take(const store::change& c) {
     } else if (r.kind == auth::access_key_kind) {
         access_keys_.erase(r.id);
         if (c.erased) return;
-        if (auto key = auth::access_key_from(r)) access_keys_.emplace(r.id, std::move(*key));
+        // What a lease handed out is shown with the leases and goes with them.
+        if (auto key = auth::access_key_from(r); key && !auth::is_leased(*key))
+            access_keys_.emplace(r.id, std::move(*key));
     } else if (r.kind == auth::admin_kind) {
         admins_.erase(r.id);
         if (c.erased) return;

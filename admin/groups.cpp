@@ -84,7 +84,7 @@ result<json::object> read_changes(call& c, body_fields& in, const pool::group* b
     json::object out;
     in.copy({"name", "priority", "strategy", "strategy_settings", "provider", "base_url", "models",
              "on_disconnect", "include_usage", "egress_proxy", "tls_ca", "timeouts", "fault_rules",
-             "organization", "project", "retry", "automatic"},
+             "organization", "project", "retry", "automatic", "max_leases", "lease_raw"},
             out);
     if (const auto* factor = in.take("multiplier")) {
         if (const auto ppm = parse_factor(*factor)) {

@@ -88,6 +88,9 @@ result<reply> delete_token(call& c);
 // audit.cpp
 result<reply> list_audit(call& c);
 result<reply> list_refusals(call& c);
+// leases.cpp
+result<reply> list_leases(call& c);
+result<reply> end_lease(call& c);
 // queue.cpp
 result<reply> show_queue(call& c);
 // usage.cpp

@@ -11,19 +11,6 @@ namespace {
 
 constexpr std::string_view requests_path = "/v1/keywheel/requests/";
 
-net::control_response refuse_holder(std::uint16_t status, std::string_view code,
-                                    std::string_view message) {
-    net::control_response r;
-    r.status = status;
-    json_writer w(r.body);
-    w.begin_object().key("error").begin_object();
-    w.field("message", message);
-    w.field("type", status >= 500 ? "server_error" : "invalid_request_error");
-    w.key("param").null();
-    w.field("code", code).end_object().end_object();
-    return r;
-}
-
 std::string_view name_of(store::usage_outcome outcome) noexcept {
     switch (outcome) {
         case store::usage_outcome::exact:
@@ -79,6 +66,19 @@ net::control_response show_request(const holder_services& with, const std::strin
 }
 
 }  // namespace
+
+net::control_response refuse_holder(std::uint16_t status, std::string_view code,
+                                    std::string_view message) {
+    net::control_response r;
+    r.status = status;
+    json_writer w(r.body);
+    w.begin_object().key("error").begin_object();
+    w.field("message", message);
+    w.field("type", status >= 500 ? "server_error" : "invalid_request_error");
+    w.key("param").null();
+    w.field("code", code).end_object().end_object();
+    return r;
+}
 
 net::control_response answer_holder(const net::control_request& request,
                                     const holder_services& with) {

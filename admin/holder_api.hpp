@@ -19,6 +19,10 @@ struct holder_services {
     const auth::access_key* key = nullptr;
 };
 
+// An error in the shape of the API that the holders' clients speak.
+[[nodiscard]] net::control_response refuse_holder(std::uint16_t status, std::string_view code,
+                                                  std::string_view message);
+
 // GET /v1/keywheel/me (the key, what is left of its limits) and /v1/keywheel/requests/{id} (what
 // one request was and cost). Control thread; blocks for as long as the store's calls do.
 [[nodiscard]] net::control_response answer_holder(const net::control_request& request,

@@ -80,6 +80,11 @@ std::string key_json(const admin_services& services, const key_entry& entry) {
     } else {
         w.null();
     }
+    w.key("max_leases");
+    if (k.max_leases)
+        w.value(*k.max_leases);
+    else
+        w.null();
     w.field("declared", k.declared).field("last_test", to_string(k.last_test));
     w.field("status", to_string(live.status));
     // A person's words where there are some, else what the pool found.

@@ -91,6 +91,9 @@ constexpr std::array table{
     route{{"POST", "/admin/config/versions/{id}/rollback", owner, "sets what a version had set"},
           rollback_config,
           false},
+    route{{"GET", "/admin/leases", viewer, "leases of upstream keys that go on: filter, pages"},
+          list_leases},
+    route{{"DELETE", "/admin/leases/{id}", operator_, "ends a lease"}, end_lease},
     route{
         {"GET", "/admin/queue", viewer, "requests that wait for a slot, in all and by access key"},
         show_queue},

@@ -1,5 +1,6 @@
 // The control thread: admin requests, the store's changes, health of keys.
 #include "admin/holder_api.hpp"
+#include "admin/lease_api.hpp"
 #include "app/runtime_impl.hpp"
 #include "auth/pepper.hpp"
 #include "config/base_url.hpp"
@@ -20,12 +21,17 @@ void runtime::impl::handle(net::control_request request,
                            std::function<void(net::control_response)> done) {
     control_.get().post([this, r = std::make_shared<net::control_request>(std::move(request)),
                          done = std::move(done)] {
-        if (!r->path.starts_with("/v1/")) return admin_->handle(*r, done);
+        const bool leases = r->path.starts_with("/api-keys") || r->path == "/release";
+        if (!leases && !r->path.starts_with("/v1/")) return admin_->handle(*r, done);
         const auto& keys = catalog_->access_records();
-        const auto key = keys.find(r->access_key_id);
-        done(admin::answer_holder(*r, {.store = *store_,
-                                       .admission = *admission_,
-                                       .key = key == keys.end() ? nullptr : &key->second}));
+        const auto found = keys.find(r->access_key_id);
+        const auth::access_key* key = found == keys.end() ? nullptr : &found->second;
+        if (leases) {
+            // A copy: the records change while the desk works.
+            const auto holder = key != nullptr ? std::optional(*key) : std::nullopt;
+            return done(admin::answer_lease_call(*r, holder ? &*holder : nullptr, *leases_));
+        }
+        done(admin::answer_holder(*r, {.store = *store_, .admission = *admission_, .key = key}));
     });
 }
 
@@ -201,6 +207,7 @@ net::task<void> runtime::impl::second_rounds() {
         report_expired_keys();
         prober_->run_due();
         admin_->tick();
+        leases_->sweep();
         if (mono >= next_clean_up) {
             const auto removed = store_->clean_up();
             next_clean_up = mono + (removed && *removed > 0 ? 1s : 60s);

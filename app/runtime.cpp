@@ -281,6 +281,17 @@ void runtime::impl::open_listeners() {
     const auto call = [this](jobs::probe_subject s) { return call_probe(std::move(s)); };
     prober_ = std::make_unique<jobs::prober>(health_, states_, clock_, find, call);
     tester_ = std::make_unique<jobs::key_tester>(health_, states_, clock_, find, call);
+    leases_ = std::make_unique<admin::lease_desk>(admin::lease_desk::surroundings{
+        .store = *store_,
+        .audit = *trail_,
+        .states = states_,
+        .clock = clock_,
+        .pepper = pepper_,
+        .keys = catalog_->keys(),
+        .groups = catalog_->groups(),
+        .settings = [this] { return settings(); },
+        .books = [this] { return catalog_->of_kind(pool::lease_book_kind); },
+        .changed = [this] { refresh(false); }});
     admin_ = std::make_unique<admin::admin_api>(
         admin::admin_services{.store = *trail_,
                               .sealer = *sealer_,
@@ -307,7 +318,8 @@ void runtime::impl::open_listeners() {
                               .workers = worker_count_of(loaded_.values),
                               .admission = admission_.get(),
                               .config = this,
-                              .lines = &lines_},
+                              .lines = &lines_,
+                              .leases = leases_.get()},
         std::move(*guard));
     services_ = std::unique_ptr<proxy::services>(
         new proxy::services{.clock = clock_,

@@ -12,6 +12,7 @@
 #include "admin/admin_api.hpp"
 #include "admin/config_port.hpp"
 #include "admin/trail.hpp"
+#include "admin/lease_desk.hpp"
 #include "app/runtime.hpp"
 #include "app/snapshot_builder.hpp"
 #include "auth/waiting_lines.hpp"
@@ -121,6 +122,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::unique_ptr<jobs::catalog> catalog_;
     snapshot_builder builder_{states_};
     std::unique_ptr<admin::trail> trail_;
+    std::unique_ptr<admin::lease_desk> leases_;
     std::unique_ptr<admin::admin_api> admin_;
     secret admin_key_;                             // as the admin API knows it
     std::unique_ptr<store::admission> admission_;  // outlives the workers

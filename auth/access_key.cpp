@@ -153,6 +153,9 @@ constexpr field fields[] = {
     {"expires_after_s", into_options<&key_options::expires_after>},
     {"queue_size", into_options<&key_options::queue_size>},
     {"queue_timeout_s", into_options<&key_options::queue_timeout>},
+    {"permissions", into_options<&key_options::permissions>},
+    {"lease", into_options<&key_options::lease>},
+    {"holder", into_options<&key_options::holder>},
     {"multiplier_ppm", into<&access_key::multiplier_ppm>},
 };
 
@@ -193,6 +196,9 @@ void write(json_writer& w, const key_options& o) {
         w.field("expires_after_s", std::int64_t{o.expires_after.count()});
     if (o.queue_size) w.field("queue_size", *o.queue_size);
     if (o.queue_timeout) w.field("queue_timeout_s", std::int64_t{o.queue_timeout->count()});
+    write(w, "permissions", o.permissions);
+    write(w, "lease", o.lease);
+    if (o.holder) w.field("holder", crypto::to_hex(*o.holder));
 }
 
 }  // namespace
@@ -268,6 +274,11 @@ bool may_use_model(const access_key& key, std::string_view model) noexcept {
 
 bool may_use_endpoint(const access_key& key, std::string_view family) noexcept {
     return key.endpoints.empty() || std::ranges::find(key.endpoints, family) != key.endpoints.end();
+}
+
+bool has_permission(const access_key& key, std::string_view permission) noexcept {
+    return key.options && std::ranges::find(key.options->permissions, permission) !=
+                              key.options->permissions.end();
 }
 
 bool may_call_with(const access_key& key, std::string_view user_agent) noexcept {

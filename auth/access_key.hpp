@@ -19,6 +19,8 @@
 namespace kw::auth {
 
 inline constexpr std::string_view access_key_kind = "access_key";
+// May take leases of upstream keys.
+inline constexpr std::string_view permission_lease = "lease";
 
 // What few keys have.
 struct key_options {
@@ -31,6 +33,11 @@ struct key_options {
     // Of requests that wait for a slot, instead of the settings' own; a size of 0: none waits.
     std::optional<std::int64_t> queue_size;
     std::optional<std::chrono::seconds> queue_timeout;
+    std::vector<std::string> permissions;  // beyond requests: permission_lease
+    // Handed out by a lease: its id, and the hash of the access key that took it, by whose rules
+    // and limits this one goes and to whom its use is booked.
+    std::string lease;
+    std::optional<crypto::digest> holder;
 
     friend bool operator==(const key_options&, const key_options&) = default;
 };
@@ -92,6 +99,10 @@ struct access_key {
 [[nodiscard]] bool may_use_endpoint(const access_key& key, std::string_view family) noexcept;
 [[nodiscard]] bool may_call_with(const access_key& key, std::string_view user_agent) noexcept;
 [[nodiscard]] bool may_call_from(const access_key& key, const net::ip_address& client) noexcept;
+[[nodiscard]] bool has_permission(const access_key& key, std::string_view permission) noexcept;
+[[nodiscard]] inline bool is_leased(const access_key& key) noexcept {
+    return key.options && key.options->holder.has_value();
+}
 // Its time begins with the use that finds it so.
 [[nodiscard]] inline bool starts_at_first_use(const access_key& key) noexcept {
     return !key.expires_at && key.options && key.options->expires_after.count() > 0;

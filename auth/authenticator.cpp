@@ -11,6 +11,22 @@ error refused(errc code, const char* why) {
     return error(code, why, error_source::downstream);
 }
 
+// The key whose text has this hash, or had it a short time ago.
+const access_key* find(const crypto::digest& hash, wall_time now, const key_table& table) {
+    const access_key* key = table.find(hash);
+    if (key != nullptr) return key;
+    key = table.find_earlier(hash);
+    return key != nullptr && key->options->earlier_until > now ? key : nullptr;
+}
+
+result<const access_key*> judge(const access_key* key, wall_time now) {
+    if (key == nullptr || key->deleted)
+        return refused(errc::invalid_api_key, "This access key is not known here.");
+    if (key->disabled) return refused(errc::key_disabled, "This access key is disabled.");
+    if (expired(*key, now)) return refused(errc::key_expired, "This access key has expired.");
+    return key;
+}
+
 }  // namespace
 
 crypto::digest hash_key_text(const secret& text, const secret& pepper) {
@@ -24,19 +40,16 @@ result<const access_key*> authenticator::identify(std::string_view credential, w
             errc::missing_api_key,
             "No access key was sent. Put it into the header \"Authorization: Bearer …\".");
     const access_key* key = nullptr;
-    if (credential.size() <= max_credential_size && shape_of(credential) != key_shape::mistyped) {
-        const auto hash = hash_(credential);
-        key = table.find(hash);
-        if (key == nullptr) {
-            key = table.find_earlier(hash);
-            if (key != nullptr && key->options->earlier_until <= now) key = nullptr;
-        }
-    }
-    if (key == nullptr || key->deleted)
-        return refused(errc::invalid_api_key, "This access key is not known here.");
-    if (key->disabled) return refused(errc::key_disabled, "This access key is disabled.");
-    if (expired(*key, now)) return refused(errc::key_expired, "This access key has expired.");
-    return key;
+    if (credential.size() <= max_credential_size && shape_of(credential) != key_shape::mistyped)
+        key = find(hash_(credential), now, table);
+    return judge(key, now);
+}
+
+result<const access_key*> authenticator::holder_of(const access_key& leased, wall_time now,
+                                                   const key_table& table) {
+    const access_key* holder = find(*leased.options->holder, now, table);
+    if (holder != nullptr && is_leased(*holder)) holder = nullptr;
+    return judge(holder, now);
 }
 
 }  // namespace kw::auth

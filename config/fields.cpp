@@ -528,6 +528,22 @@ constexpr field limit_fields[] = {
      .min = 1},
 };
 
+constexpr field lease_fields[] = {
+    {.name = "ttl",
+     .at = at<&lease_settings::ttl>,
+     .help = "How long a lease holds that names no time.",
+     .min = 1'000},
+    {.name = "max_ttl",
+     .at = at<&lease_settings::max_ttl>,
+     .help = "The longest time that may be asked for.",
+     .min = 1'000},
+    {.name = "max_per_key",
+     .at = at<&lease_settings::max_per_key>,
+     .help = "Leases of one upstream key at a time. A group and a key may have their own.",
+     .min = 1,
+     .max = 1'000},
+};
+
 constexpr section all_sections[] = {
     {"server", section_at<&settings::server>, "The listener and its bounds.", server_fields},
     {"auth", section_at<&settings::auth>, "Who may call.", auth_fields},
@@ -540,6 +556,9 @@ constexpr section all_sections[] = {
     {"usage", section_at<&settings::usage>, "Usage, prices and how long books are kept.",
      usage_fields},
     {"limits", section_at<&settings::limits>, "Limits of access keys.", limit_fields},
+    {"leases", section_at<&settings::leases>,
+     "Upstream keys that holders of access keys with the permission `lease` take for a time.",
+     lease_fields},
     {"disconnect", section_at<&settings::disconnect>,
      "Clients that go away. A group may have its own `disconnect` section.", disconnect_fields},
     {"store", section_at<&settings::store>, "Where state lives.", store_fields},
@@ -584,6 +603,15 @@ constexpr field group_fields[] = {
     {.name = "multiplier",
      .at = at<&group_settings::multiplier>,
      .help = "Factor on the cost that is charged to access keys."},
+    {.name = "max_leases",
+     .at = at<&group_settings::max_leases>,
+     .help = "As `leases.max_per_key`, for this group's keys; `0` is that.",
+     .max = 1'000},
+    {.name = "lease_raw",
+     .at = at<&group_settings::lease_raw>,
+     .help =
+         "Leases hand out the upstream's own key. It cannot be taken back: leave it off where an "
+         "access key bound to the upstream key will do."},
 };
 
 constexpr field alias_fields[] = {

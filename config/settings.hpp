@@ -202,6 +202,14 @@ struct limit_settings {
     friend bool operator==(const limit_settings&, const limit_settings&) = default;
 };
 
+// Upstream keys that clients take for a time.
+struct lease_settings {
+    milliseconds ttl = std::chrono::hours(1);       // of a lease that names none
+    milliseconds max_ttl = std::chrono::hours(24);  // the longest that may be asked for
+    std::uint32_t max_per_key = 100;                // of one upstream key at a time
+    friend bool operator==(const lease_settings&, const lease_settings&) = default;
+};
+
 // Which x-keywheel-* headers an answer carries.
 struct header_settings {
     bool request_id = true;
@@ -228,6 +236,8 @@ struct group_settings {
     std::vector<std::string> models;  // patterns; empty: all
     bool include_usage = true;
     ppm multiplier;
+    std::uint32_t max_leases = 0;  // of each key at a time; 0: leases.max_per_key
+    bool lease_raw = false;        // leases hand out the upstream's own key
     upstream_settings upstream;
     pool_settings pool;
     disconnect_settings disconnect;
@@ -284,6 +294,7 @@ struct settings {
     pool_settings pool;
     usage_settings usage;
     limit_settings limits;
+    lease_settings leases;
     disconnect_settings disconnect;
     store_settings store;
     log_settings log;

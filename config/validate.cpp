@@ -43,6 +43,8 @@ class validator {
         upstream(s_.upstream, "upstream", "upstream.egress_proxy");
         pool(s_.pool, "pool", "pool.strategy");
         store();
+        if (s_.leases.ttl > s_.leases.max_ttl)
+            refuse("leases.ttl", "is longer than leases.max_ttl", "make it at most as long");
         for (auto& group : s_.groups)
             this->group(group);
         for (const auto& alias : s_.aliases)

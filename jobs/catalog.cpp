@@ -58,6 +58,14 @@ store::snapshot catalog::save() const {
     return s;
 }
 
+std::vector<const store::record*> catalog::of_kind(std::string_view kind) const {
+    std::vector<const store::record*> out;
+    for (auto at = records_.lower_bound(std::pair(std::string(kind), std::string()));
+         at != records_.end() && at->first.first == kind; ++at)
+        out.push_back(&at->second);
+    return out;
+}
+
 const store::record* catalog::find(std::string_view kind, std::string_view id) const {
     const auto it = records_.find(std::pair(std::string(kind), std::string(id)));
     return it == records_.end() ? nullptr : &it->second;
@@ -103,7 +111,8 @@ std::shared_ptr<const auth::key_table> catalog::access_keys() {
         expiries_.clear();
         for (const auto& [id, key] : access_) {
             all.push_back(key);
-            if (key.expires_at && !key.deleted) expiries_.emplace_back(*key.expires_at, id);
+            if (key.expires_at && !key.deleted && !auth::is_leased(key))
+                expiries_.emplace_back(*key.expires_at, id);
         }
         std::ranges::sort(expiries_);
         table_ = std::make_shared<const auth::key_table>(std::move(all));

@@ -37,6 +37,8 @@ class catalog {
     [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
     // Nothing has been read from the store itself yet.
     [[nodiscard]] bool from_file() const noexcept { return from_file_; }
+    // The raw records of a kind, by id.
+    [[nodiscard]] std::vector<const store::record*> of_kind(std::string_view kind) const;
     // The raw record; null: none.
     [[nodiscard]] const store::record* find(std::string_view kind, std::string_view id) const;
 

@@ -176,6 +176,8 @@ pool::group to_group(const config::group_settings& g) {
     out.multiplier_ppm = static_cast<std::uint32_t>(g.multiplier.value);
     out.retry = g.pool.retry;
     out.automatic = g.pool.auto_ban;
+    if (g.max_leases > 0) out.max_leases = g.max_leases;
+    out.lease_raw = g.lease_raw;
     return out;
 }
 

@@ -197,6 +197,7 @@ fault_rule read_rule(const boost::json::object& o, const std::string& path, std:
 }
 
 constexpr std::int64_t large = std::int64_t{1} << 53;
+constexpr std::int64_t most_leases = 1'000;
 
 }  // namespace
 
@@ -231,6 +232,7 @@ std::string to_json(const upstream_key& k, const crypto::sealer& sealer) {
         .field("tokens_per_day", k.caps.tokens_per_day)
         .end_object();
     if (k.quota_tokens) w.field("quota_tokens", *k.quota_tokens);
+    if (k.max_leases) w.field("max_leases", *k.max_leases);
     w.field("created_ms", unix_ms(k.created))
         .field("declared", k.declared)
         .field("last_test", to_string(k.last_test))
@@ -246,6 +248,7 @@ result<upstream_key> key_from_json(std::string_view json, const crypto::sealer& 
     std::string sealed;
     std::int64_t created = 0;
     std::int64_t quota = -1;
+    std::int64_t leases = -1;
     object_reader r(parsed->get_object(), "upstream key: ", fault);
     r.text("id", k.id, 64);
     r.text("alias", k.alias, 200);
@@ -268,6 +271,7 @@ result<upstream_key> key_from_json(std::string_view json, const crypto::sealer& 
         c.finish();
     }
     r.integer("quota_tokens", quota, 0, large);
+    r.integer("max_leases", leases, 0, most_leases);
     r.integer("created_ms", created, 0, large);
     r.flag("declared", k.declared);
     r.choice("last_test", k.last_test, test_names);
@@ -276,6 +280,7 @@ result<upstream_key> key_from_json(std::string_view json, const crypto::sealer& 
     if (k.group_id.empty()) r.bad("group", "is missing");
     if (!fault.empty()) return error(errc::invalid_argument, fault);
     if (quota >= 0) k.quota_tokens = quota;
+    if (leases >= 0) k.max_leases = static_cast<std::uint32_t>(leases);
     k.created = wall_time(std::chrono::milliseconds(created));
     if (!sealed.empty()) {
         if (auto opened = sealer.open(sealed, k.id)) {
@@ -326,8 +331,10 @@ std::string to_json(const group& g) {
         .field("organization", g.organization)
         .field("project", g.project)
         .field("retry", g.retry)
-        .field("automatic", g.automatic)
-        .end_object();
+        .field("automatic", g.automatic);
+    if (g.max_leases) w.field("max_leases", *g.max_leases);
+    if (g.lease_raw) w.field("lease_raw", true);
+    w.end_object();
     return out;
 }
 
@@ -383,7 +390,11 @@ result<group> group_from_json(std::string_view json) {
     r.text("project", g.project, 200);
     r.flag("retry", g.retry);
     r.flag("automatic", g.automatic);
+    std::int64_t leases = -1;
+    r.integer("max_leases", leases, 0, most_leases);
+    r.flag("lease_raw", g.lease_raw);
     r.finish();
+    if (leases >= 0) g.max_leases = static_cast<std::uint32_t>(leases);
     if (g.id.empty()) r.bad("id", "is missing");
     if (!fault.empty()) return error(errc::invalid_argument, fault);
     return g;

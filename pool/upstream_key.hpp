@@ -51,6 +51,7 @@ struct upstream_key {
     secret value;        // the provider's key
     key_caps caps;
     std::optional<std::int64_t> quota_tokens;
+    std::optional<std::uint32_t> max_leases;  // at a time; unset: the group's
     wall_time created{};
     bool declared = false;  // from environment or file, not from the API
     test_outcome last_test = test_outcome::untested;
@@ -91,10 +92,12 @@ struct group {
     timeout_overrides timeouts;
     std::vector<fault_rule> fault_rules;  // before the built-in table
     std::uint32_t multiplier_ppm = one_ppm;
-    std::string organization;  // replaces OpenAI-Organization; "" : header dropped
-    std::string project;       // replaces OpenAI-Project; "" : header dropped
-    bool retry = true;         // false: no retry inside the request
-    bool automatic = true;     // false: answers never change a key's state
+    std::string organization;                 // replaces OpenAI-Organization; "" : header dropped
+    std::string project;                      // replaces OpenAI-Project; "" : header dropped
+    bool retry = true;                        // false: no retry inside the request
+    bool automatic = true;                    // false: answers never change a key's state
+    std::optional<std::uint32_t> max_leases;  // of each key at a time; unset: the settings'
+    bool lease_raw = false;  // a lease hands out the upstream's own key, not an access key
 };
 
 [[nodiscard]] std::string_view to_string(admin_status s) noexcept;

@@ -92,7 +92,8 @@ net::task<bool> exchange::run() {
 result<void> exchange::identify() {
     auto known = identify_caller(w_, snap_, head_, client_.address);
     if (!known) return known.error();
-    access_ = *known;
+    access_ = known->key;
+    leased_ = known->leased;
     if (!access_) return {};
     record_.access_key_id = access_->id;
     if (!auth::may_use_endpoint(*access_, endpoint_.family)) {

@@ -124,6 +124,7 @@ class exchange {
     usage::endpoint endpoint_;
     error_shape shape_ = error_shape::openai;
     const auth::access_key* access_ = nullptr;
+    const auth::access_key* leased_ = nullptr;  // the key that was sent, if a lease handed it out
 
     kept_body body_;
     net::body_framer body_framer_;

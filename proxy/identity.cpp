@@ -8,10 +8,9 @@ namespace kw::proxy {
 
 using net::header_id;
 
-result<const auth::access_key*> identify_caller(worker& w, const snapshot& snap,
-                                                const net::http_head& head,
-                                                const net::ip_address& client) {
-    if (snap.settings->auth.open) return static_cast<const auth::access_key*>(nullptr);
+result<caller> identify_caller(worker& w, const snapshot& snap, const net::http_head& head,
+                               const net::ip_address& client) {
+    if (snap.settings->auth.open) return caller{};
     const std::string_view text = auth::pick_credential({
         .authorization = head.find(header_id::authorization),
         .x_api_key = head.find(header_id::x_api_key),
@@ -27,20 +26,28 @@ result<const auth::access_key*> identify_caller(worker& w, const snapshot& snap,
                      "shortly.",
                      error_source::store);
     }
-    if (known && (*known)->options) {
-        if (!auth::may_call_from(**known, client)) {
-            return error(errc::ip_not_allowed,
-                         "This access key may not be used from " + client.to_string() + ".",
-                         error_source::downstream);
-        }
-        if (!auth::may_call_with(**known, head.find(header_id::user_agent))) {
-            return error(errc::client_not_allowed,
-                         "This access key may not be used by this client (by its User-Agent).",
-                         error_source::downstream);
-        }
-        if (auth::starts_at_first_use(**known)) w.note_first_use((*known)->id);
+    if (!known) return known.error();
+    caller out{.key = *known};
+    if (auth::is_leased(*out.key)) {
+        out.leased = out.key;
+        auto holder = auth::authenticator::holder_of(*out.leased, w.wall(), *snap.access_keys);
+        if (!holder) return holder.error();
+        out.key = *holder;
     }
-    return known;
+    const auth::access_key& key = *out.key;
+    if (!key.options) return out;
+    if (!auth::may_call_from(key, client)) {
+        return error(errc::ip_not_allowed,
+                     "This access key may not be used from " + client.to_string() + ".",
+                     error_source::downstream);
+    }
+    if (!auth::may_call_with(key, head.find(header_id::user_agent))) {
+        return error(errc::client_not_allowed,
+                     "This access key may not be used by this client (by its User-Agent).",
+                     error_source::downstream);
+    }
+    if (auth::starts_at_first_use(key)) w.note_first_use(key.id);
+    return out;
 }
 
 }  // namespace kw::proxy

@@ -27,6 +27,7 @@ using namespace std::chrono_literals;
 using net::header_id;
 
 constexpr std::string_view admin_cookie = "kw_session=";
+constexpr std::size_t max_lease_body = 64U << 10U;
 constexpr auto control_time = 120s;
 constexpr std::size_t head_read_size = 8 * 1024;
 
@@ -200,6 +201,7 @@ net::task<bool> session::answer() {
         co_return co_await answer_health();
     }
     if (is_under(path, "/v1/keywheel")) co_return co_await answer_holder();
+    if (is_under(path, "/api-keys") || path == "/release") co_return co_await answer_lease_call();
     if (is_under(path, "/v1") || is_under(path, "/v1beta")) {
         exchange x(worker_, client_, head_);
         co_return co_await x.run();
@@ -246,6 +248,36 @@ net::task<bool> session::answer_holder() {
         auto answer = co_await ask_control(std::move(q));
         if (!answer) co_return false;
         co_return co_await send_response(std::move(*answer), no_body && head_.keep_alive());
+    }
+    const std::string text =
+        make_error_response(known.error(), error_shape::openai, {.close = true});
+    co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
+    co_return false;
+}
+
+// Leases of upstream keys are for those who may take them, not for those to whom one was lent.
+net::task<bool> session::answer_lease_call() {
+    auto known = identify_caller(worker_, worker_.current(), head_, client_.address);
+    if (known && known->leased)
+        known = error(errc::endpoint_not_allowed, "This access key is itself a lease.",
+                      error_source::downstream);
+    kept_body body(worker_.kept_bodies());
+    net::body_framer framer(head_.body(), head_.body_length());
+    if (known) {
+        if (head_.expect_continue() && !framer.complete())
+            co_await client_.stream->write_all(client_.wait, "HTTP/1.1 100 Continue\r\n\r\n",
+                                               worker_.loop().now() + 5s);
+        auto q = copy_request();
+        q.access_key_id = known->key != nullptr ? known->key->id : std::string();
+        auto read = co_await read_body(worker_, client_, framer, body, max_lease_body);
+        if (read) {
+            q.body = body.text();
+            auto answer = co_await ask_control(std::move(q));
+            if (!answer) co_return false;
+            co_return co_await send_response(std::move(*answer), head_.keep_alive());
+        }
+        if (read.error().code == errc::client_closed) co_return false;
+        known = read.error();
     }
     const std::string text =
         make_error_response(known.error(), error_shape::openai, {.close = true});

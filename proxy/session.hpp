@@ -43,6 +43,7 @@ class session {
     net::task<bool> answer_health();
     net::task<bool> answer_control();
     net::task<bool> answer_holder();
+    net::task<bool> answer_lease_call();
     [[nodiscard]] net::control_request copy_request() const;
     void add_admin_credentials(net::control_request& q) const;
     net::task<std::optional<net::control_response>> ask_control(net::control_request q);

@@ -35,7 +35,10 @@ access_key full_key() {
                         .earlier_until = wall_time(std::chrono::milliseconds(1'767'225'600'999)),
                         .expires_after = std::chrono::seconds(60),
                         .queue_size = 7,
-                        .queue_timeout = std::chrono::seconds(20)};
+                        .queue_timeout = std::chrono::seconds(20),
+                        .permissions = {"lease"},
+                        .lease = "ls_1",
+                        .holder = crypto::sha256("h")};
     k.revision = 9;
     return k;
 }

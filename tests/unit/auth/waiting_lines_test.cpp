@@ -218,8 +218,9 @@ TEST_CASE("slots are neither lost nor passed on out of turn", "[auth][waiting]")
             default:
                 if (!line.empty()) {
                     const auto at = random.below(line.size());
-                    line[at]->place.leave(random.below(2) == 0 ? end_of::timeout : end_of::cancelled,
-                                         false, f.clock.mono());
+                    line[at]->place.leave(
+                        random.below(2) == 0 ? end_of::timeout : end_of::cancelled, false,
+                        f.clock.mono());
                     line.erase(line.begin() + static_cast<std::ptrdiff_t>(at));
                     ++gone;
                 }

@@ -37,6 +37,7 @@ TEST_CASE("a key goes through its JSON form with the secret sealed") {
     k.notes = "n\u00f6tes";
     k.caps.concurrency = 4;
     k.quota_tokens = 1000;
+    k.max_leases = 0;
     k.status = admin_status::banned;
     k.reason = "asked to";
     k.declared = true;
@@ -50,6 +51,7 @@ TEST_CASE("a key goes through its JSON form with the secret sealed") {
     CHECK(back->caps == k.caps);
     CHECK(back->status == admin_status::banned);
     CHECK(back->quota_tokens == 1000);
+    CHECK(back->max_leases == 0U);
     // under another id or master key the secret does not open and the key is out
     const crypto::sealer other{secret("fedcba9876543210fedcba9876543210")};
     const auto foreign = key_from_json(text, other);
