@@ -222,6 +222,18 @@ result<std::shared_ptr<const proxy::snapshot>> snapshot_builder::build(
         targets->add(key.get(), target);
         keys.push_back(key);
     }
+    if (const auto& id = settings->server.pass_through; !id.empty()) {
+        const auto group = known.groups().find(id);
+        auto target = group == known.groups().end()
+                          ? result<std::shared_ptr<const proxy::upstream_target>>(
+                                error(errc::invalid_argument, "there is no such group"))
+                          : make_target(*settings, pool::upstream_key{}, *group->second);
+        if (target)
+            next->pass_through = {group->second, std::move(*target)};
+        else
+            log::event(log::level::error, "pass_through.unusable",
+                       {{"group", id}, {"err", target.error().context}});
+    }
     next->targets = std::move(targets);
     next->pool = pool::build(std::move(groups), std::move(keys), states_);
     next->settings = std::move(settings);

@@ -45,6 +45,11 @@ result<const access_key*> authenticator::identify(std::string_view credential, w
     return judge(key, now);
 }
 
+bool authenticator::knows(std::string_view credential, const key_table& table) {
+    const auto hash = hash_(credential);
+    return table.find(hash) != nullptr || table.find_earlier(hash) != nullptr;
+}
+
 result<const access_key*> authenticator::holder_of(const access_key& leased, wall_time now,
                                                    const key_table& table) {
     const access_key* holder = find(*leased.options->holder, now, table);

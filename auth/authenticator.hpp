@@ -27,6 +27,9 @@ class authenticator {
     [[nodiscard]] result<const access_key*> identify(std::string_view credential, wall_time now,
                                                      const key_table& table);
 
+    // Whether this is or was the text of an access key, whatever became of that.
+    [[nodiscard]] bool knows(std::string_view credential, const key_table& table);
+
     // Of a key that a lease handed out: the key that took the lease, judged in the same way; a text
     // that was replaced opens the door to its leases no longer than to itself.
     [[nodiscard]] static result<const access_key*> holder_of(const access_key& leased,

@@ -115,6 +115,11 @@ constexpr field server_fields[] = {
     {.name = "shutdown_timeout",
      .at = at<&server_settings::shutdown_timeout>,
      .help = "How long running answers may go on after a stop signal."},
+    {.name = "pass_through",
+     .at = at<&server_settings::pass_through>,
+     .help =
+         "A group's id: a Bearer credential that is no access key goes as it is to that group's "
+         "upstream and is booked as `pass-through`. Empty: it is refused."},
 };
 
 constexpr field auth_fields[] = {

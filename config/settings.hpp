@@ -81,6 +81,8 @@ struct server_settings {
     std::vector<std::string> allowed_hosts;    // empty: any
     std::vector<std::string> trusted_proxies;  // CIDRs, checked
     milliseconds shutdown_timeout = 300s;
+    // Unknown Bearer credentials go as they are to this group's upstream; "": they are refused.
+    std::string pass_through;
     friend bool operator==(const server_settings&, const server_settings&) = default;
 };
 

@@ -56,7 +56,7 @@ bool exchange::scan_whole_answer() {
 
 net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool error_answer) {
     const net::http_head& head = call_.head();
-    const upstream_target& target = *snap_.targets->find(picked.key);
+    const upstream_target& target = target_of(picked);
     const auto& settings = *snap_.settings;
     const bool event_stream = head.is_event_stream();
     record_.status = static_cast<std::uint16_t>(head.status());
@@ -151,7 +151,7 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
             pool::upstream_result r;
             r.transport = through.failure();
             const pool::verdict v = pool::classify(r, picked.of->fault_rules, snap_.policy);
-            if (picked.of->automatic)
+            if (picked.of->automatic && own_credential_.empty())
                 w_.shared().health.apply(picked.slot, v, w_.mono(), w_.wall());
             w_.metrics().count_attempt_failed(pool::to_string(r.transport));
             call_.drop();

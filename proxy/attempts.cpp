@@ -249,7 +249,7 @@ net::task<exchange::step> exchange::attempt(pool::picked& picked) {
 }
 
 net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked) {
-    const upstream_target& target = *snap_.targets->find(picked.key);
+    const upstream_target& target = target_of(picked);
     using outcome = upstream_call::outcome;
     dispatched_ = w_.mono();
     const bool drain =
@@ -292,7 +292,8 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
                                           .length = length,
                                           .identity_encoding = hide_usage_,
                                           .keep_account_headers =
-                                              snap_.settings->upstream.keep_organization_headers});
+                                              snap_.settings->upstream.keep_organization_headers ||
+                                              !own_credential_.empty()});
 
     const mono_time limit =
         dispatched_ + std::chrono::duration_cast<mono_time::duration>(target.limits.first_byte);

@@ -138,7 +138,7 @@ void exchange::finish(store::exchange_end end, errc code) {
     const mono_time now = w_.mono();
     record_.total_us = micros(now - started_);
     if (answered_ != mono_time{}) record_.first_byte_us = micros(answered_ - started_);
-    const bool known = access_ != nullptr || snap_.settings->auth.open;
+    const bool known = access_ != nullptr || snap_.settings->auth.open || !own_credential_.empty();
     if (known && w_.journal().append_end(record_, journaled_) != errc::ok)
         w_.metrics().records_lost.add();
 

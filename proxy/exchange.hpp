@@ -13,6 +13,7 @@
 #include <boost/container/static_vector.hpp>
 
 #include "auth/access_key.hpp"
+#include "core/secret.hpp"
 #include "net/body_framer.hpp"
 #include "net/http_head.hpp"
 #include "net/task.hpp"
@@ -80,6 +81,11 @@ class exchange {
     net::task<step> stand_in_line(std::uint32_t mark);
     net::task<step> refuse_from_line(std::string_view code, std::string message);
 
+    // ---- the client's own upstream credential (pass_through.cpp)
+    bool takes_own_credential(const error& why);
+    net::task<bool> serve_pass_through();
+    [[nodiscard]] const upstream_target& target_of(const pool::picked& picked) const;
+
     // ---- tries (attempts.cpp)
     net::task<bool> serve();
     net::task<bool> answer_refusal(const pool::refusal& r);
@@ -124,6 +130,7 @@ class exchange {
     usage::endpoint endpoint_;
     error_shape shape_ = error_shape::openai;
     const auth::access_key* access_ = nullptr;
+    secret own_credential_;  // the client's own, which goes upstream; empty: the pool's keys do
     const auth::access_key* leased_ = nullptr;  // the key that was sent, if a lease handed it out
 
     kept_body body_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,12 @@ class target_table {
         targets_;
 };
 
+// Where clients' own credentials go.
+struct pass_through_route {
+    pool::group_ptr group;
+    std::shared_ptr<const upstream_target> target;
+};
+
 struct snapshot {
     std::shared_ptr<const config::settings> settings;
     std::shared_ptr<const auth::key_table> access_keys;
@@ -62,6 +69,7 @@ struct snapshot {
     std::shared_ptr<const pool::alias_table> aliases;
     std::shared_ptr<const usage::price_table> prices;
     std::shared_ptr<const target_table> targets;
+    std::optional<pass_through_route> pass_through;  // none: they are refused
     net::cidr_set trusted_proxies;
     pool::policy_settings policy;
     // The store cannot be asked and what we know may be old: an unknown key is then 503, not 401.

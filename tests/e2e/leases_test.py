@@ -149,6 +149,7 @@ class Leases(harness.EndToEnd):
         ended = proxy.admin("DELETE", f"/admin/leases/{lease['lease_id']}")
         self.assertEqual([ended.status, ended.json()["data"]], [200, {"released": True, "remaining": 0}])
         self.assertEqual(self.chat(proxy, lease["key"]).status, 401)
+        self.assertIn("/admin/leases/{id}", json.dumps(proxy.admin("GET", "/admin/audit").json()))
         self.assertEqual(proxy.admin("DELETE", "/admin/leases/ls_none.uk_none").status, 404)
 
     def test_the_upstream_s_own_key_only_where_the_group_says_so(self):
@@ -160,6 +161,9 @@ class Leases(harness.EndToEnd):
         self.assertEqual(lease["key"], "sk-mock-raw-0001")
         harness.wait_until("the log", lambda: [e for e in proxy.events() if e.get("event") == "lease.raw_key"])
         self.assertNotIn("sk-mock-raw-0001", proxy.log())
+        trail = proxy.admin("GET", "/admin/audit").json()["data"]
+        self.assertIn("lease.raw_key", json.dumps(trail))
+        self.assertNotIn("sk-mock-raw-0001", json.dumps(trail))
         self.assertTrue(proxy.admin("GET", "/admin/leases?group=raw").json()["data"]["leases"][0]["raw"])
         self.assertEqual(self.post(proxy, "/release", {"key": lease["key"]}, bound).status, 404)
         self.assertEqual(self.post(proxy, "/release", {"key": lease["key"]}, key).json(),
