@@ -24,7 +24,7 @@ def canary(name):
 UPSTREAM = ("up-one", "up-two", "up-echo", "up-tls", "up-dns", "up-refused", "up-added", "up-batch")
 OURS = ("access-env", "access-file", "access-limited", "admin", "master", "egress-password")
 CLIENTS = ("bearer", "x-api-key", "api-key", "x-goog-api-key", "query-key", "cookie", "basic", "proxy-authorization",
-           "wrong-admin", "batch-invalid")
+           "wrong-admin", "batch-invalid", "password", "wrong-password", "login-name", "admin-bearer", "admin-cookie", "csrf")
 
 CONFIG = """
 log: {{level: debug, http_heads: true}}
@@ -72,6 +72,7 @@ class Secrets(harness.EndToEnd):
     def setUp(self):
         super().setUp()
         self.shown = []  # (what, bytes)
+        self.made = []  # texts that keywheel made for admins
         self.upstream = self.mock(tls=False)
         echoing = ScriptedUpstream(echo)
         self.addCleanup(echoing.close)
@@ -153,13 +154,43 @@ class Secrets(harness.EndToEnd):
         made = self.proxy.request("POST", "/admin/access-keys", {"name": "made"},
                                   headers={"authorization": None, "x-admin-key": canary("admin")})
         self.assertIn(made.status, (200, 201), made)
-        for path in ("stats", "health", "prices", "keys", "keys?limit=1000", "pool-groups", "pool-groups/main", "access-keys",
+        self.use_admins()
+        for path in ("audit?limit=1000", "refusals", "admins", "tokens", "me", "stats", "health", "prices", "keys", "keys?limit=1000", "pool-groups", "pool-groups/main", "access-keys",
                      "usage", "usage?by=upstream_key", "usage?by=access_key", "requests", "requests?limit=1000", "nothing"):
             self.admin("GET", "/admin/" + path)
         for path in ("/metrics", "/healthz", "/readyz", "/", "/v1/models", "/v1/keywheel/requests/req_none"):
             self.show(path, self.proxy.get(path, headers={"authorization": f"Bearer {canary('access-env')}"}))
         data = made.json()["data"]
         return max((value for value in data.values() if isinstance(value, str)), key=len)
+
+    def use_admins(self):
+        """Accounts, logins good and bad, sessions and tokens: what may be shown once is a secret from then on."""
+        def send(method, path, body=None, show=True, **headers):
+            answer = self.proxy.request(method, path, body, headers={"authorization": None, **headers})
+            return self.show(f"{method} {path}", answer) if show else answer
+        admin = {"x-admin-key": canary("admin")}
+        account = {"name": "ada", "role": "owner", "password": canary("password")}
+        self.assertEqual(send("POST", "/admin/admins", account, **admin).status, 201)
+        self.assertEqual(send("POST", "/admin/admins", account, **admin).status, 409)
+        self.assertEqual(send("POST", "/admin/admins", {**account, canary("password")[:60]: 1, "role": canary("password")},
+                              show=False, **admin).status, 400)
+        for name, password in (("ada", "wrong-password"), (canary("login-name"), "password")):
+            login = {"name": name, "password": canary(password)}
+            self.assertEqual(send("POST", "/admin/login", login).status, 401)
+        login = {"name": "ada", "password": canary("password")}
+        self.assertEqual(send("POST", "/admin/login", {**login, "cookie": canary("password")}).status, 400)
+        bearer = send("POST", "/admin/login", {**login, "cookie": False}, show=False).json()["data"]["token"]
+        opened = send("POST", "/admin/login", login, show=False)
+        cookie = opened.headers["Set-Cookie"].split(";")[0]
+        made = send("POST", "/admin/tokens", {"name": "t", "role": "owner"}, show=False, authorization="Bearer " + bearer)
+        self.made += [bearer, cookie.split("=")[1], opened.json()["data"]["csrf_token"], made.json()["data"]["token"]]
+        self.assertEqual(send("GET", "/admin/admins", cookie=cookie).status, 200)
+        self.assertEqual(send("GET", "/admin/stats", authorization="Bearer " + self.made[-1]).status, 200)
+        for headers in ({"authorization": "Bearer " + canary("admin-bearer")}, {"cookie": "kw_session=" + canary("admin-cookie")}):
+            self.assertEqual(send("GET", "/admin/stats", **headers).status, 401)
+        self.assertEqual(send("POST", "/admin/logout", **{"cookie": cookie, "x-csrf-token": canary("csrf")}).status, 403)
+        self.assertEqual(send("PUT", "/admin/me/password", {"current": canary("wrong-password"), "password": canary("password")},
+                              authorization="Bearer " + bearer).status, 400)
 
     def files(self):
         return [(str(path.relative_to(self.folder)), path.read_bytes())
@@ -179,7 +210,7 @@ class Secrets(harness.EndToEnd):
         log = self.proxy.log()
         for word in ("request.done", "attempt.failed", "http.request"):
             self.assertIn(word, log)
-        secrets = [canary(name) for name in UPSTREAM + OURS + CLIENTS] + [made]
+        secrets = [canary(name) for name in UPSTREAM + OURS + CLIENTS] + [made, *self.made]
         files = self.files()
         self.assertTrue(any("data" in name for name, _ in files))
         self.search(secrets, files)

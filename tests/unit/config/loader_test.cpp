@@ -180,6 +180,13 @@ TEST_CASE("what is wrong is told with line, key, reason and remedy") {
         {"auth:\n  admin_key: file:/nowhere/secret\n", "auth.admin_key", 2, "cannot be read"},
         {"auth:\n  admin_key: \"a b\"\n", "auth.admin_key", 2, "blanks"},
         {"auth:\n  admin_key: ''\n", "auth.admin_key", 2, "empty"},
+        {"admin:\n  port: 8080\n", "admin.port", 2, "another listener"},
+        {"admin:\n  host: 127.0.0.1\n", "admin.host", 2, "no admin.port"},
+        {"admin:\n  allow_ips: [10.0.0.1/8]\n", "admin.allow_ips", 2, "network"},
+        {"admin:\n  allow_origins: [\"https://a.example/x\"]\n", "admin.allow_origins", 2,
+         "origin"},
+        {"admin:\n  allow_origins: [\"*\"]\n", "admin.allow_origins", 2, "origin"},
+        {"admin:\n  session_lifetime: 0s\n", "admin.session_lifetime", 2, "out of range"},
         {"store:\n  redis_url: http://x\n  encryption_key: "
          "0123456789abcdef0123456789abcdef\n",
          "store.redis_url", 2, "redis://"},
