@@ -95,6 +95,14 @@ result<reply> end_lease(call& c);
 result<reply> show_queue(call& c);
 // usage.cpp
 result<reply> show_usage(call& c);
+// token_usage.cpp
+result<reply> show_trend(call& c);
+result<reply> show_token_usage(call& c);
+result<reply> show_token_summary(call& c);
+result<reply> clean_up_books(call& c);
+// caches.cpp
+result<reply> show_caches(call& c);
+// request_log.cpp
 result<reply> list_requests(call& c);
 result<reply> show_request(call& c);
 

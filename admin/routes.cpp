@@ -117,6 +117,18 @@ constexpr std::array table{
           false},
 
     route{{"GET", "/admin/usage", viewer, "tokens and cost by subject and time"}, show_usage},
+    route{{"GET", "/admin/stats/trend", viewer, "requests, tokens and cost by hour or day"},
+          show_trend,
+          false},
+    route{{"GET", "/admin/token/usage", viewer, "what each upstream key has used"},
+          show_token_usage},
+    route{{"GET", "/admin/token/summary", viewer, "what was used today, this month and ever"},
+          show_token_summary},
+    route{{"POST", "/admin/token/cleanup", operator_, "removes what retention keeps no longer"},
+          clean_up_books,
+          false},
+    route{{"GET", "/admin/cache/stats", viewer, "what is kept at hand, and how well it serves"},
+          show_caches},
     route{
         {"GET", "/admin/requests", viewer, "the request log, newest first"}, list_requests, false},
     route{{"GET", "/admin/requests/{id}", viewer, "one request"}, show_request, false},
