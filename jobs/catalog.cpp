@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "auth/admin_account.hpp"
 #include "core/log.hpp"
 
 namespace kw::jobs {
@@ -11,6 +12,11 @@ namespace {
 void complain(const store::record& r, const error& e) {
     log::event(log::level::error, "record.unreadable",
                {{"kind", r.kind}, {"id", r.id}, {"err", e.context}});
+}
+
+// A login is no reason for another snapshot, and the file of the last one needs no passwords.
+bool is_for_admins_alone(std::string_view kind) noexcept {
+    return kind == auth::admin_kind || kind == auth::admin_token_kind;
 }
 
 }  // namespace
@@ -31,6 +37,7 @@ result<bool> catalog::refresh() {
         from_file_ = false;
         revision_ = got->revision;
         for (const store::change& c : got->items) {
+            if (is_for_admins_alone(c.after.kind)) continue;
             changed = true;
             if (c.erased)
                 drop(c.after.kind, c.after.id);
