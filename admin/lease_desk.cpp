@@ -18,8 +18,8 @@ using pool::lease_book;
 
 // Each lost race is another's success, so few are lost in a row.
 constexpr int max_races = 50;
-// Of keys that seem to be fully leased, so many are looked at in the store.
-constexpr std::size_t max_looks = 64;
+// So many keys are found to be fully leased before the answer is that all are.
+constexpr std::size_t max_looks = 256;
 
 constexpr std::size_t public_at = 6;  // of "sk-kw-"
 constexpr std::size_t public_size = 12;
@@ -142,14 +142,16 @@ lease_desk::outcome<lease_grant> lease_desk::allocate(const auth::access_key& ho
     const std::string unique(text.reveal().substr(public_at, public_size));
     std::size_t looks = 0;
     for (const candidate& c : found) {
-        if (c.taken >= c.most && ++looks > max_looks) break;
         const auto owner = with_.groups.find(c.key->group_id);
         if (owner == with_.groups.end()) continue;
         const bool raw = owner->second->lease_raw;
         given.id = pool::make_lease_id(unique, c.key->id);
         given.access_key = raw ? std::string() : access_key_id_of(text.reveal());
         const auto got = add(*c.key, given, c.most);
-        if (got == attempt::full) continue;
+        if (got == attempt::full) {
+            if (++looks == max_looks) break;
+            continue;
+        }
         if (got == attempt::away) return refusal::store_away;
         const bool done =
             raw ? note_raw(holder, given, *c.key, source) : hand_out(holder, given, *c.key, text);

@@ -162,8 +162,11 @@ std::optional<waiting_lines::place> waiting_lines::enter(const std::string& id, 
     {
         const std::lock_guard lock(s.mutex);
         line& l = s.find_or_make(id, now);
-        // Counted before the line is looked at, so that of several at once none is too many.
-        entered = waiting_.fetch_add(1) < all && l.places.size() < size;
+        // Counted before the line is looked at, so that of several at once none is too many. A line
+        // grows no longer than what is still free: no access key can take all places of the
+        // process.
+        const std::size_t others = waiting_.fetch_add(1);
+        entered = others < all && l.places.size() < std::min(size, all - others);
         if (entered) {
             if (l.places.empty()) ++lines_;
             l.places.push_back(self);

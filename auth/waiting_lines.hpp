@@ -58,7 +58,8 @@ class waiting_lines {
     [[nodiscard]] std::uint32_t mark(std::string_view id) const noexcept;
     // Whoever comes then has to line up, too.
     [[nodiscard]] bool anyone_waits(const std::string& id) const;
-    // At the end of the line; nullopt: `size` wait for this key already, or `all` in the process.
+    // At the end of the line; nullopt: `size` wait for this key already, or `all` in the process,
+    // or as many for this key as places of the process are free, so that there is room for others.
     // wake is called with a lock held, from any thread, when a look() is worth it: it must be short
     // and call nothing of this class.
     [[nodiscard]] std::optional<place> enter(const std::string& id, std::size_t size,

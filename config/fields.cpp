@@ -523,7 +523,9 @@ constexpr field limit_fields[] = {
      .max = 100'000},
     {.name = "queue_total",
      .at = at<&limit_settings::queue_total>,
-     .help = "How many requests of all access keys together may wait so, in each process.",
+     .help =
+         "How many requests of all access keys together may wait so, in each process. One access "
+         "key takes no more than are still free, so half of it when it is alone.",
      .min = 1,
      .max = 1'000'000},
     {.name = "queue_timeout",

@@ -106,6 +106,26 @@ TEST_CASE("lines are bounded, each and all together", "[auth][waiting]") {
     CHECK(f.lines.total().waiting == 2);
 }
 
+TEST_CASE("no access key takes all places", "[auth][waiting]") {
+    fixture f;
+    std::vector<waiting_lines::place> places;
+    const auto fill = [&](const std::string& id) {
+        std::size_t count = 0;
+        for (; count < 1000; ++count) {
+            auto place = f.enter(id, 0, 1000, 100);
+            if (!place) break;
+            places.push_back(std::move(*place));
+        }
+        return count;
+    };
+    CHECK(fill("a") == 50);
+    CHECK(fill("b") == 25);
+    CHECK(fill("c") == 13);
+    CHECK(f.lines.total().waiting == 88);
+    places.clear();
+    CHECK(fill("c") == 50);
+}
+
 TEST_CASE("some of what is freed here is left to other processes", "[auth][waiting]") {
     fixture f;
     auto a = f.enter("k", 1);
