@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "app/admin_verb.hpp"
+#include "app/key_verbs.hpp"
 #include "app/runtime.hpp"
 #include "config/describe.hpp"
 #include "core/log.hpp"
@@ -169,6 +170,9 @@ int main(int argc, char** argv) try {
         "  keywheel serve --config keywheel.yaml\n"
         "  keywheel check-config --config keywheel.yaml\n"
         "  keywheel admin create --name ada\n"
+        "  keywheel keys import keys.txt --group openai\n"
+        "  keywheel access-keys create --name team-a\n"
+        "  keywheel usage --by model --span month\n"
         "  keywheel mock-upstream --port 9000 --self-signed --ca-out ca.pem");
 
     app::serve_options serve_opts;
@@ -224,6 +228,7 @@ int main(int argc, char** argv) try {
     cert_cmd->add_option("--key", key_file, "Output file, mode 0600");
 
     app::admin_verb admin(cli, env);
+    app::key_verbs keys(cli, env);
 
     auto* version_cmd = cli.add_subcommand("version", "Show the version");
 
@@ -248,6 +253,7 @@ int main(int argc, char** argv) try {
     }
     if (*cert_cmd) return self_signed(names, cert_file, key_file);
     if (const int done = admin.run(); done >= 0) return done;
+    if (const int done = keys.run(); done >= 0) return done;
     if (*version_cmd) std::cout << "keywheel " KEYWHEEL_VERSION "\n";
     return 0;
 } catch (const std::exception& e) {

@@ -136,7 +136,7 @@ class Admins(harness.EndToEnd):
         self.assertEqual(made.returncode, 0, made.stderr)
         self.assertIn("made ada (owner)", made.stdout)
         listed = run("list")
-        self.assertRegex(listed.stdout, r"ada +owner +active +ada@example.com")
+        self.assertRegex(listed.stdout, r"ada +owner +false +ada@example.com")
         self.assertEqual(json.loads(run("list", "--json").stdout)["data"]["pagination"]["total"], 1)
         text = self.log_in(proxy)
         self.bearer(proxy, text, "GET", "/admin/admins", status=200)
