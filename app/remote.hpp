@@ -1,8 +1,6 @@
 // What the verbs that talk to a running server share: their options, the call, tables.
 #pragma once
 
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -14,6 +12,10 @@
 namespace CLI {
 class App;
 }
+namespace boost::json {
+class array;
+class object;
+}  // namespace boost::json
 
 namespace kw::app {
 
