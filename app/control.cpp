@@ -126,6 +126,7 @@ void runtime::impl::publish() {
         log::event(log::level::error, "snapshot.refused", {{"err", next.error().context}});
         return;
     }
+    show_caps();
     for (std::size_t i = 0; i < workers_.size(); ++i) {
         proxy::worker* w = workers_[i].get();
         threads_[i]->get().post([w, snap = *next] { w->replace_snapshot(snap); });
@@ -184,12 +185,43 @@ net::task<void> runtime::impl::feed_rounds() {
     }
 }
 
+// Of the keys of the view that was built last.
+void runtime::impl::show_caps() {
+    lessee_->begin_keys();
+    for (const auto& [id, key] : catalog_->keys())
+        lessee_->see_key(id, key->caps);
+    lessee_->end_keys();
+}
+
+// For caps a day that are met for the first time: today's tokens in the books.
+std::int64_t runtime::impl::tokens_today(const std::string& key_id) {
+    if (tokens_today_at_ == mono_time{} || clock_.mono() - tokens_today_at_ > 1min) {
+        tokens_today_.clear();
+        tokens_today_at_ = clock_.mono();
+        store::usage_query q;
+        q.by = store::dimension::upstream_key;
+        q.length = store::span::day;
+        q.from = std::chrono::floor<std::chrono::days>(clock_.wall());
+        q.page.limit = 10'000;
+        do {
+            const auto page = store_->usage(q);
+            if (!page) break;
+            for (const auto& a : page->items)
+                tokens_today_[a.subject] += a.tokens.total();
+            q.page.cursor = page->next;
+        } while (!q.page.cursor.empty());
+    }
+    const auto found = tokens_today_.find(key_id);
+    return found == tokens_today_.end() ? 0 : found->second;
+}
+
 // What is found out about keys reaches the other replicas, and theirs this one, in a round or two.
 net::task<void> runtime::impl::key_rounds() {
     net::waiter w(control_.get());
     while (!stopping_) {
         report(health_.drain());
         sharer_->round();
+        lessee_->round();
         co_await net::sleep_until(w, control_.get().now() + sharing_interval);
     }
 }

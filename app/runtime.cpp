@@ -184,6 +184,7 @@ void runtime::impl::open_store() {
                                  clock_),
             "the embedded store in " + s.data_dir);
         admission_ = store::make_embedded_admission({}, clock_);
+        caps_ = store::make_embedded_caps(clock_);
     } else {
         store::redis_options r;
         r.url = s.redis_url;
@@ -194,6 +195,7 @@ void runtime::impl::open_store() {
         store_ = value_or_give_up(store::open_redis(r, clock_), "store.redis_url");
         admission_ =
             value_or_give_up(store::open_redis_admission(r, {}, clock_), "store.redis_url");
+        caps_ = value_or_give_up(store::open_redis_caps(r, clock_), "store.redis_url");
         if (auto found = store_->preflight(); found && !found->empty()) {
             for (const std::string& text : *found)
                 log::event(log::level::warn, "redis.preflight", {{"text", text}});
@@ -262,6 +264,11 @@ void runtime::impl::open_listeners() {
         [this](const std::string& id) { return catalog_->keys().contains(id); },
         sharing_of(loaded_.values));
     sharer_->round();  // what was known before the last stop
+    lessee_ = std::make_unique<jobs::cap_lessee>(
+        *caps_, states_, clock_, random_,
+        [this](const std::string& id) { return tokens_today(id); });
+    show_caps();
+    lessee_->round();
 
     std::shared_ptr<net::tls_server_context> tls;
     if (!server.tls_certificate.empty()) {
@@ -465,6 +472,7 @@ void runtime::stop(const std::function<bool()>& hurry) {
     m.control_.stop();
     m.control_.join();
     m.report(m.health_.drain());
+    m.lessee_->leave();
     if (!m.sharer_->flush(3s)) log::event(log::level::warn, "keys.not_flushed");
     if (!m.shipper_->flush(5s))
         log::event(log::level::warn, "journal.not_flushed",

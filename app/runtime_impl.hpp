@@ -11,8 +11,8 @@
 
 #include "admin/admin_api.hpp"
 #include "admin/config_port.hpp"
-#include "admin/trail.hpp"
 #include "admin/lease_desk.hpp"
+#include "admin/trail.hpp"
 #include "app/runtime.hpp"
 #include "app/snapshot_builder.hpp"
 #include "auth/waiting_lines.hpp"
@@ -22,6 +22,7 @@
 #include "core/ids.hpp"
 #include "core/metrics.hpp"
 #include "jobs/budget_loader.hpp"
+#include "jobs/cap_lessee.hpp"
 #include "jobs/catalog.hpp"
 #include "jobs/first_uses.hpp"
 #include "jobs/key_sharer.hpp"
@@ -37,6 +38,7 @@
 #include "pool/key_state.hpp"
 #include "proxy/worker.hpp"
 #include "store/admission.hpp"
+#include "store/caps.hpp"
 #include "store/journal.hpp"
 #include "store/journal_shipper.hpp"
 #include "store/snapshot_file.hpp"
@@ -68,6 +70,8 @@ struct runtime::impl final : net::control_port, admin::config_port {
     [[nodiscard]] bool ready() const noexcept override { return ready_.load(); }
     net::task<void> feed_rounds();
     net::task<void> key_rounds();
+    void show_caps();
+    [[nodiscard]] std::int64_t tokens_today(const std::string& key_id);
     net::task<void> second_rounds();
     net::task<void> watch_rounds();
     void refresh(bool force);
@@ -130,6 +134,10 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::unique_ptr<jobs::budget_loader> budgets_;
     std::unique_ptr<jobs::first_uses> first_uses_;
     std::unique_ptr<jobs::key_sharer> sharer_;
+    std::unique_ptr<store::cap_board> caps_;
+    std::unique_ptr<jobs::cap_lessee> lessee_;
+    std::map<std::string, std::int64_t> tokens_today_;  // by upstream key
+    mono_time tokens_today_at_{};
     std::unique_ptr<proxy::services> services_;
     net::resolver resolver_;
 

@@ -30,10 +30,40 @@ void key_state::set_gate(key_status s, block_reason r, std::int64_t until) noexc
     blocked_until.store(until, std::memory_order_release);
 }
 
+std::uint32_t key_state::lacks(std::int32_t flying) const noexcept {
+    std::uint32_t out = 0;
+    // In one order with the lessee, who takes permits away and then looks at what is in flight.
+    if (flying >= permits.load(std::memory_order_seq_cst)) out |= cap_short::permits;
+    if (requests_left.load(relaxed) <= 0) out |= cap_short::requests;
+    if (minute_tokens_left.load(relaxed) <= 0) out |= cap_short::minute_tokens;
+    if (day_tokens_left.load(relaxed) <= 0) out |= cap_short::day_tokens;
+    return out;
+}
+
+bool key_state::take_caps(std::int32_t flying, std::int32_t estimate) noexcept {
+    std::uint32_t lack = lacks(flying);
+    if (lack == 0) {
+        // What is left may fall below zero by one exchange, not by one for each worker.
+        if (requests_left.fetch_sub(1, relaxed) <= 0) lack |= cap_short::requests;
+        if (minute_tokens_left.fetch_sub(estimate, relaxed) <= 0) lack |= cap_short::minute_tokens;
+        if (day_tokens_left.fetch_sub(estimate, relaxed) <= 0) lack |= cap_short::day_tokens;
+        if (lack == 0) return true;
+        requests_left.fetch_add(1, relaxed);
+        minute_tokens_left.fetch_add(estimate, relaxed);
+        day_tokens_left.fetch_add(estimate, relaxed);
+    }
+    short_of.fetch_or(lack, relaxed);
+    return false;
+}
+
 void key_use::end(std::int64_t tokens) noexcept {
     if (state_ == nullptr) return;
     key_state& s = *std::exchange(state_, nullptr);
     if (tokens != estimate_) s.rank_tokens.fetch_add(tokens - estimate_, relaxed);
+    if (capped_ && tokens != estimate_) {
+        s.minute_tokens_left.fetch_sub(tokens - estimate_, relaxed);
+        s.day_tokens_left.fetch_sub(tokens - estimate_, relaxed);
+    }
     if (estimate_ != 0) s.estimate_in_flight.fetch_sub(estimate_, relaxed);
     if (tokens != 0) {
         s.tokens.fetch_add(tokens, relaxed);
@@ -104,6 +134,12 @@ slot_id state_table::acquire(const std::string& key_id) {
     s.failures = 0;
     s.tokens = 0;
     s.outcomes = 0;
+    s.permits = 0;
+    s.requests_left = 0;
+    s.minute_tokens_left = 0;
+    s.day_tokens_left = 0;
+    s.short_of = 0;
+    s.drained = 0;
     s.consecutive_failures = 0;
     s.failure_window_start = 0;
     s.level = 0;

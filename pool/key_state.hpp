@@ -46,6 +46,14 @@ struct slot_id {
 };
 
 inline constexpr std::int64_t forever = std::numeric_limits<std::int64_t>::max();
+inline constexpr std::int64_t no_cap = std::numeric_limits<std::int64_t>::max() / 4;
+// What a key was short of when it was asked for.
+namespace cap_short {
+inline constexpr std::uint32_t permits = 1;
+inline constexpr std::uint32_t requests = 2;
+inline constexpr std::uint32_t minute_tokens = 4;
+inline constexpr std::uint32_t day_tokens = 8;
+}  // namespace cap_short
 inline constexpr std::int64_t unknown_amount = std::numeric_limits<std::int64_t>::min();
 
 [[nodiscard]] inline std::int64_t mono_ns(mono_time t) noexcept {
@@ -83,6 +91,23 @@ struct alignas(64) key_state {
     std::atomic<std::uint32_t> generation{0};
     std::atomic<std::uint32_t> host{0};  // index of the upstream's host in the table
 
+    // ---- what this process holds of the key's caps; looked at for keys that have caps. Nothing
+    // until it is leased; `no_cap` for what has none.
+    alignas(64) std::atomic<std::int32_t> permits{0};  // exchanges in flight
+    std::atomic<std::int64_t> requests_left{0};        // of the minute
+    std::atomic<std::int64_t> minute_tokens_left{0};   // with the estimates in flight taken off
+    std::atomic<std::int64_t> day_tokens_left{0};      // likewise
+    std::atomic<std::uint32_t> short_of{0};            // cap_short bits, set by selection
+
+    // cap_short bits of what nobody has any more of: it is back with time only, not with the next
+    // lease.
+    std::atomic<std::uint32_t> drained{0};
+
+    // Whether one more exchange fits into what is held, and if not, what is short.
+    [[nodiscard]] std::uint32_t lacks(std::int32_t flying) const noexcept;
+    // Takes one request and the estimate, or nothing. `in_flight` has been counted already; it was
+    // `flying` before.
+    [[nodiscard]] bool take_caps(std::int32_t flying, std::int32_t estimate) noexcept;
     [[nodiscard]] key_status status() const noexcept {
         return static_cast<key_status>(gate.load(std::memory_order_relaxed) & 0xffU);
     }
@@ -101,15 +126,17 @@ struct alignas(64) key_state {
 class key_use {
   public:
     key_use() = default;
-    key_use(key_state& state, std::int32_t estimate) noexcept
-        : state_(&state), estimate_(estimate) {}
+    // `capped`: the estimate was taken off the key's caps.
+    key_use(key_state& state, std::int32_t estimate, bool capped = false) noexcept
+        : state_(&state), estimate_(estimate), capped_(capped) {}
     key_use(key_use&& o) noexcept
-        : state_(std::exchange(o.state_, nullptr)), estimate_(o.estimate_) {}
+        : state_(std::exchange(o.state_, nullptr)), estimate_(o.estimate_), capped_(o.capped_) {}
     key_use& operator=(key_use&& o) noexcept {
         if (this != &o) {
             end(0);
             state_ = std::exchange(o.state_, nullptr);
             estimate_ = o.estimate_;
+            capped_ = o.capped_;
         }
         return *this;
     }
@@ -123,6 +150,7 @@ class key_use {
     void end(std::int64_t tokens) noexcept;
     key_state* state_ = nullptr;
     std::int32_t estimate_ = 0;
+    bool capped_ = false;
 };
 
 // A shared round-robin position; see ring in pool_view.hpp.

@@ -166,7 +166,7 @@ const lane* group_view::lane_for(std::string_view model) const {
         if (c.state == nullptr) continue;  // a view that has been replaced meanwhile
         c.weight = static_cast<float>(std::max(m.key->weight_ppm, 1U)) / float{one_ppm};
         c.inv_weight = 1.0F / c.weight;
-        if (m.key->caps.concurrency > 0) c.cap = m.key->caps.concurrency;
+        c.capped = !(m.key->caps == key_caps{});
         c.member = i;
         c.slot = m.slot;
         equal = equal && (l->keys.empty() || l->keys[0].weight == c.weight);

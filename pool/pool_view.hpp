@@ -22,10 +22,10 @@ using group_ptr = std::shared_ptr<const group>;
 // A key as selection sees it: 32 bytes.
 struct candidate {
     key_state* state = nullptr;
-    float weight = 1;                                             // of the key, 1 is normal
-    float inv_weight = 1;                                         // 1 / weight
-    std::int32_t cap = std::numeric_limits<std::int32_t>::max();  // exchanges in flight
-    std::uint32_t member = 0;                                     // index into group_view::keys
+    float weight = 1;          // of the key, 1 is normal
+    float inv_weight = 1;      // 1 / weight
+    bool capped = false;       // see key_state::permits
+    std::uint32_t member = 0;  // index into group_view::keys
     slot_id slot;
 };
 

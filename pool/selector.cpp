@@ -145,11 +145,11 @@ struct selector::impl {
     }
 
     // Takes the key unless another worker took its last place.
-    static bool take(const choice& c, const candidate& k) noexcept {
-        const auto before = k.state->in_flight.fetch_add(1, std::memory_order_acq_rel);
+    static bool take(const choice& c, const candidate& k, std::int32_t estimate) noexcept {
+        const auto before = k.state->in_flight.fetch_add(1, std::memory_order_seq_cst);
         const bool one_only = k.state->status() != key_status::active;
-        if (before >= k.cap || (one_only && before > 0) ||
-            k.state->blocked_until.load(relaxed) > c.now) {
+        if ((one_only && before > 0) || k.state->blocked_until.load(relaxed) > c.now ||
+            (k.capped && !k.state->take_caps(before, estimate))) {
             k.state->in_flight.fetch_sub(1, relaxed);
             return false;
         }
@@ -233,7 +233,7 @@ struct selector::impl {
             const bool right_provider =
                 r.provider.empty() ||
                 provider_of(s.tier->settings(), *s.tier->keys()[k->member].key) == r.provider;
-            if (right_provider && (!commit || take(c, *k))) return k;
+            if (right_provider && (!commit || take(c, *k, r.estimated_tokens))) return k;
             if (skipped == 0) {
                 skipped = std::min(r.tried.size(), skip.size() - max_races);
                 std::copy_n(r.tried.begin(), skipped, skip.begin());
@@ -251,7 +251,7 @@ struct selector::impl {
         c.tried = r.tried;
         for (const candidate& k : s.lane->shared->keys) {
             if (s.tier->keys()[k.member].key->id != r.bound_key) continue;
-            return c.eligible(k) && (!commit || take(c, k)) ? &k : nullptr;
+            return c.eligible(k) && (!commit || take(c, k, r.estimated_tokens)) ? &k : nullptr;
         }
         return nullptr;
     }
@@ -267,7 +267,7 @@ struct selector::impl {
             const upstream_key& key = *s.tier->keys()[k.member].key;
             const auto quota = k.state->quota_left.load(relaxed);
             if (k.state->status() != key_status::cooling ||
-                k.state->in_flight.load(relaxed) >= k.cap ||
+                (k.capped && k.state->lacks(k.state->in_flight.load(relaxed)) != 0) ||
                 (quota <= 0 && quota != unknown_amount) ||
                 std::ranges::find(r.tried, k.slot) != r.tried.end() ||
                 (!r.bound_key.empty() && key.id != r.bound_key) ||
@@ -275,9 +275,11 @@ struct selector::impl {
                 continue;
             if (best == nullptr || rank(k) < rank(*best)) best = &k;
         }
-        if (best != nullptr && commit)
-            best->state->in_flight.fetch_add(1, std::memory_order_acq_rel);
-        return best;
+        if (best == nullptr || !commit) return best;
+        const auto before = best->state->in_flight.fetch_add(1, std::memory_order_seq_cst);
+        if (!best->capped || best->state->take_caps(before, r.estimated_tokens)) return best;
+        best->state->in_flight.fetch_sub(1, relaxed);
+        return nullptr;
     }
 
     struct found {
@@ -319,11 +321,23 @@ struct selector::impl {
         return f;
     }
 
+    static std::uint32_t lacking(const candidate& k) noexcept {
+        return k.state->lacks(k.state->in_flight.load(relaxed));
+    }
+    // When it is worth to ask again for a key at its caps. A guess: others give back at any time.
+    static std::int64_t back_in(const candidate& k) noexcept {
+        const auto lack = lacking(k) & k.state->drained.load(relaxed);
+        if ((lack & cap_short::day_tokens) != 0) return 60'000'000'000;
+        if (lack != 0) return 5'000'000'000;
+        return 250'000'000;
+    }
+
     refusal why_not(const pick_request& r, std::span<const step> steps) const {
         const std::int64_t now = mono_ns(r.now);
         if (steps.empty()) return {errc::model_not_served, {}};
         bool any_group = false;
         bool all_limited = true;
+        bool any_capped = false;  // in use up to its caps: it comes back for sure
         std::int64_t earliest = forever;
         for (const step& s : steps) {
             if (!wanted(s, r)) continue;
@@ -338,6 +352,9 @@ struct selector::impl {
                 const auto until = k.state->blocked_until.load(relaxed);
                 if (until > now && k.state->reason() == block_reason::rate_limit) {
                     earliest = std::min(earliest, until);
+                } else if (until <= now && k.capped && lacking(k) != 0) {
+                    earliest = std::min(earliest, now + back_in(k));
+                    any_capped = true;
                 } else {
                     all_limited = false;
                 }
@@ -347,7 +364,7 @@ struct selector::impl {
             if (!any_group || !r.bound_key.empty()) return {errc::bound_key_unavailable, {}};
         }
         if (!any_group) return {errc::model_not_served, {}};
-        if (all_limited && earliest != forever) {
+        if ((all_limited || any_capped) && earliest != forever) {
             return {errc::upstream_keys_rate_limited, std::chrono::nanoseconds(earliest - now)};
         }
         return {errc::no_upstream_key, {}};
@@ -374,7 +391,7 @@ pick_result selector::pick(const pool_view& view, const pick_request& request) {
     p.of = &f.at.tier->settings();
     p.slot = f.key->slot;
     p.resting = f.resting;
-    p.use = key_use(*f.key->state, request.estimated_tokens);
+    p.use = key_use(*f.key->state, request.estimated_tokens, f.key->capped);
     return p;
 }
 

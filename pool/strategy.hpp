@@ -34,8 +34,13 @@ struct choice {
         const auto quota = s.quota_left.load(std::memory_order_relaxed);
         if (quota <= 0 && quota != unknown_amount) return false;
         const auto flying = s.in_flight.load(std::memory_order_relaxed);
+        if (c.capped) {
+            if (const auto lack = s.lacks(flying); lack != 0) {
+                c.state->short_of.fetch_or(lack, std::memory_order_relaxed);
+                return false;
+            }
+        }
         if (flying != 0) {
-            if (flying >= c.cap) return false;
             const auto gate = s.gate.load(std::memory_order_relaxed);
             // A key whose cooldown ended takes one exchange at a time until one succeeds.
             if ((gate & 0xffU) != 0) return false;

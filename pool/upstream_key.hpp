@@ -27,7 +27,7 @@ inline constexpr std::uint32_t one_ppm = 1'000'000;  // a factor of 1
 enum class admin_status : std::uint8_t { enabled, disabled, banned };
 enum class test_outcome : std::uint8_t { untested, success, failed };
 
-// 0: no cap. Only `concurrency` is enforced at selection, per process.
+// 0: no cap. They hold over all replicas: each spends what it leases of them (`jobs/cap_lessee`).
 struct key_caps {
     std::int32_t concurrency = 0;
     std::int64_t rpm = 0;

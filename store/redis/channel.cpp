@@ -39,8 +39,8 @@ bool means_not_now(std::string_view text) noexcept {
            text.find("READONLY ") != std::string_view::npos;
 }
 
-health_board::health_board(const clock_source& clock, std::string server)
-    : clock_(clock), server_(std::move(server)) {
+health_board::health_board(const clock_source& clock, std::string server, bool quiet)
+    : clock_(clock), server_(std::move(server)), quiet_(quiet) {
     health_.since = clock.wall();
 }
 
@@ -51,6 +51,7 @@ void health_board::answered(std::chrono::microseconds latency) {
     health_.up = true;
     health_.since = clock_.wall();
     health_.reason.clear();
+    if (quiet_) return;
     log::event(log::level::info, "store.up", {{"store", "redis"}, {"server", server_}});
 }
 
@@ -61,6 +62,7 @@ void health_board::failed(const error& why) {
     if (!health_.up) return;
     health_.up = false;
     health_.since = clock_.wall();
+    if (quiet_) return;
     log::event(log::level::error, "store.down",
                {{"store", "redis"}, {"server", server_}, {"reason", why.context}});
 }

@@ -24,7 +24,8 @@ namespace kw::store::redis {
 // Shared by a store's channels; any thread.
 class health_board {
   public:
-    health_board(const clock_source& clock, std::string server);
+    // Quiet: of a second connection to a server whose loss another board logs.
+    health_board(const clock_source& clock, std::string server, bool quiet = false);
     void answered(std::chrono::microseconds latency);
     void failed(const error& why);
     // Whether this is another server process than the last one seen.
@@ -34,6 +35,7 @@ class health_board {
   private:
     const clock_source& clock_;
     const std::string server_;
+    const bool quiet_;
     mutable std::mutex mutex_;
     store_health health_;
     std::string run_id_;

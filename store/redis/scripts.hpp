@@ -4,11 +4,12 @@
 #include <array>
 #include <cstddef>
 
+#include "store/redis/cap_script.hpp"
 #include "store/redis/key_scripts.hpp"
 
 namespace kw::store::redis {
 
-enum class script : std::size_t { change_record, apply_batch, tell_keys, read_keys };
+enum class script : std::size_t { change_record, apply_batch, tell_keys, read_keys, ask_caps };
 
 // KEYS: records of the kind, ids of the kind, revision, feed; audit trail, its times.
 // ARGV: id, revision it must have, json, "1" to erase, feed member, channel; and with an entry of
@@ -80,6 +81,6 @@ return {1, ARGV[1]}
 )";
 
 inline constexpr std::array all_scripts{change_record_script, apply_batch_script, tell_keys_script,
-                                        read_keys_script};
+                                        read_keys_script, ask_caps_script};
 
 }  // namespace kw::store::redis

@@ -3,6 +3,7 @@
 
 #include "store/journal_shipper.hpp"
 #include "tests/integration/store/redis_server.hpp"
+#include "tests/unit/store/caps_conformance.hpp"
 #include "tests/unit/store/conformance.hpp"
 
 using namespace kw;
@@ -77,6 +78,31 @@ TEST_CASE("redis store conforms in its ledger", "[store][redis]") {
     SECTION("exact") {
         test::check_exact(s);
     }
+}
+
+TEST_CASE("caps in redis conform", "[store][redis]") {
+    test::redis_server server;
+    const system_clock_source clock;
+    const auto s = *open_redis(server.options(), clock);
+    REQUIRE(test::redis_server::wait_for(*s));
+    const auto board = *open_redis_caps(server.options(), clock);
+    SECTION("permits") {
+        test::check_permits(*board);
+    }
+    SECTION("amounts") {
+        test::check_amounts(*board);
+    }
+    SECTION("a lease that ends") {
+        const auto ask = test::make_ask(cap_unit::concurrent, 2, 2);
+        CHECK(board->ask("a", std::chrono::milliseconds(50), {ask})->items[0].held == 2);
+        cap_answers got;
+        for (int i = 0; i < 1000 && (got.items.empty() || got.items[0].held == 0); ++i)
+            got = *board->ask("b", test::long_lease, {ask});
+        CHECK(got.items[0].held == 2);
+        CHECK(board->ask("a", test::long_lease, {})->joined);
+    }
+    server.stop(SIGKILL);
+    CHECK(board->ask("a", test::long_lease, {}).error().code == errc::store_unavailable);
 }
 
 TEST_CASE("a Redis that is away fails fast", "[store][redis]") {

@@ -72,6 +72,16 @@ struct pool_fixture {
         p->use.settle(tokens);
         return p->key->id;
     }
+    // What a lessee would have leased of the key's caps.
+    void lease(const std::string& id, std::int32_t permits, std::int64_t requests = no_cap,
+               std::int64_t minute_tokens = no_cap, std::int64_t day_tokens = no_cap) {
+        auto& s = state(id);
+        s.permits = permits;
+        s.requests_left = requests;
+        s.minute_tokens_left = minute_tokens;
+        s.day_tokens_left = day_tokens;
+        s.short_of = 0;
+    }
     key_state& state(const std::string& id) { return *states.get(*states.find(id)); }
     slot_id slot(const std::string& id) { return *states.find(id); }
     void apply(const std::string& id, std::uint16_t status, std::string_view code = {},

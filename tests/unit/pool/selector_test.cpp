@@ -1,7 +1,9 @@
 // Tiers, bindings, probation, caps, refusals, large pools.
 #include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <set>
+#include <thread>
 
 #include "tests/unit/pool/pool_fixture.hpp"
 
@@ -147,10 +149,15 @@ TEST_CASE("the concurrency cap and the release of a use") {
     p.fill("round-robin", 1);
     p.keys[0].caps.concurrency = 2;
     p.rebuild();
+    // Nothing of a cap may be used before it is leased.
+    CHECK(code_of(p.select.pick(*p.view, p.request())) == errc::upstream_keys_rate_limited);
+    p.lease(numbered(0), 2);
     auto one = p.select.pick(*p.view, p.request());
     auto two = p.select.pick(*p.view, p.request());
     REQUIRE(two.has_value());
-    CHECK(code_of(p.select.pick(*p.view, p.request())) == errc::no_upstream_key);
+    CHECK(code_of(p.select.pick(*p.view, p.request())) == errc::upstream_keys_rate_limited);
+    CHECK(p.state(numbered(0)).short_of == cap_short::permits);
+    CHECK_FALSE(p.select.can_pick(*p.view, p.request()));
     one->use.settle(12);
     one->use.settle(12);
     CHECK(p.state(numbered(0)).tokens == 12);
@@ -161,6 +168,65 @@ TEST_CASE("the concurrency cap and the release of a use") {
         const picked gone = std::move(*two);
     }
     CHECK(p.state(numbered(0)).in_flight == 1);
+}
+
+TEST_CASE("requests and tokens that were leased are spent, then the key is passed over") {
+    pool_fixture p;
+    p.fill("least-used", 2);
+    p.keys[0].caps.rpm = 3;
+    p.rebuild();
+    p.lease(numbered(0), 100, 3);
+    int capped = 0;
+    for (int i = 0; i < 20; ++i)
+        capped += p.once() == numbered(0) ? 1 : 0;
+    CHECK(capped == 3);
+    CHECK(p.state(numbered(0)).short_of == cap_short::requests);
+    // Tokens go by the estimate, then by what it was; the last one may go over.
+    p.fill("round-robin", 1);
+    p.keys[0].caps.tpm = 100;
+    p.rebuild();
+    p.lease(numbered(0), 100, no_cap, 100);
+    CHECK(p.once(60, 30) == numbered(0));
+    CHECK(p.state(numbered(0)).minute_tokens_left == 70);
+    CHECK(p.once(60, 90) == numbered(0));
+    CHECK(p.state(numbered(0)).minute_tokens_left == -20);
+    const auto refused = p.select.pick(*p.view, p.request());
+    REQUIRE(refused.has_error());
+    CHECK(refused.error().retry_after == 250ms);
+    p.state(numbered(0)).drained = cap_short::minute_tokens;
+    CHECK(p.select.pick(*p.view, p.request()).error().retry_after == 5s);
+    p.state(numbered(0)).minute_tokens_left = 1;
+    CHECK(p.once(60, 90) == numbered(0));
+}
+
+TEST_CASE("workers that race for the last of a cap get it once") {
+    pool_fixture p;
+    p.fill("round-robin", 1);
+    p.keys[0].caps.rpm = 1000;
+    p.rebuild();
+    p.lease(numbered(0), 7, 1000);
+    std::atomic<int> got{0};
+    std::atomic<int> most{0};
+    std::vector<std::thread> threads;
+    for (std::uint64_t t = 0; t < 4; ++t)
+        threads.emplace_back([&, t] {
+            selector mine(p.states, random_source(t));
+            for (int i = 0; i < 2000; ++i) {
+                auto one = mine.pick(*p.view, p.request());
+                if (!one) continue;
+                const int flying = p.state(numbered(0)).in_flight;
+                int seen = most;
+                while (flying > seen && !most.compare_exchange_weak(seen, flying)) {
+                }
+                got.fetch_add(1);
+            }
+        });
+    for (auto& t : threads)
+        t.join();
+    CHECK(got == 1000);
+    // Those who are turned away are seen for a moment; each holds one at most.
+    CHECK(most <= 7 + 4);
+    CHECK(p.state(numbered(0)).in_flight == 0);
 }
 
 TEST_CASE("an untested key takes one exchange at a time, unless nothing else is eligible") {
