@@ -12,6 +12,10 @@
 
 namespace kw::proxy {
 
+// Who always has something to read lets the worker's other connections go first after so many reads
+// of 64 KiB each.
+inline constexpr unsigned reads_in_a_row = 4;
+
 struct client_connection {
     explicit client_connection(std::unique_ptr<net::stream> s)
         : stream(std::move(s)), wait(stream->owner()) {

@@ -22,8 +22,6 @@ constexpr std::size_t free_of_charge = 4U << 10U;
 constexpr auto memory_patience = std::chrono::seconds(30);
 // So long the upstream may be silent inside an event that has the pass to grow.
 constexpr auto pass_patience = std::chrono::seconds(1);
-// A stream that always has something to read lets others go first after so many reads.
-constexpr unsigned reads_in_a_row = 16;
 
 void forget(std::string& buffer) noexcept {
     if (buffer.capacity() > free_of_charge)

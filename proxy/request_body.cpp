@@ -65,6 +65,7 @@ net::task<result<void>> read_body(worker& w, client_connection& client, net::bod
     const std::size_t total = known ? static_cast<std::size_t>(framer.remaining()) : limit + 1;
     const auto keep = [&](std::string_view payload) { into.append(payload); };
     mono_time deadline = w.loop().now() + server.body_timeout;
+    unsigned reads = 0;  // since the last wait
 
     while (!framer.complete()) {
         const std::size_t left = total - into.text().size();
@@ -88,9 +89,14 @@ net::task<result<void>> read_body(worker& w, client_connection& client, net::bod
         std::string_view data = client.unread().substr(0, most);
         const bool from_buffer = !data.empty();
         if (!from_buffer) {
+            if (++reads > reads_in_a_row) {
+                reads = 0;
+                co_await client.wait.yield();
+            }
             const auto scratch = w.scratch();
             const auto r = client.stream->read(scratch.first(std::min(scratch.size(), most)));
             if (r.would_block()) {
+                reads = 0;
                 const bool passing = into.share().has_pass();
                 const mono_time until =
                     passing ? std::min(deadline, w.loop().now() + pass_patience) : deadline;

@@ -17,7 +17,6 @@ using pool::transport_failure;
 
 constexpr std::size_t max_pieces = 8;
 constexpr std::size_t uncounted = 4 * 1024;
-constexpr unsigned reads_in_a_row = 16;
 
 transport_failure failure_of(errc code) noexcept {
     switch (code) {
