@@ -1,8 +1,12 @@
 // Order, signs, bounds and sums of the lines in which requests wait.
 #include "auth/waiting_lines.hpp"
 
+#include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <map>
+#include <semaphore>
+#include <thread>
 
 #include "core/ids.hpp"
 #include "core/metrics.hpp"
@@ -259,4 +263,65 @@ TEST_CASE("slots are neither lost nor passed on out of turn", "[auth][waiting]")
     CHECK(s.waiting == line.size());
     CHECK(s.entered == s.success + s.timeout + s.cancelled + s.waiting);
     CHECK(served > 1000);
+}
+
+// Each thread does what an exchange does: it takes a slot or lines up, follows the signs it gets,
+// holds the slot for a moment and gives it back. Nobody is forgotten.
+TEST_CASE("many threads share the slots of a few keys", "[auth][waiting]") {
+    fixture f;
+    constexpr int cap = 2;
+    constexpr int keys = 3;
+    constexpr int rounds = 2'000;
+    std::array<std::atomic<int>, keys> running{};
+    std::atomic<bool> passed{false};
+    const auto take = [&](int k) {
+        int now = running[static_cast<std::size_t>(k)].load();
+        while (now < cap)
+            if (running[static_cast<std::size_t>(k)].compare_exchange_weak(now, now + 1))
+                return true;
+        return false;
+    };
+    const auto worker = [&](unsigned seed) {
+        random_source random(seed);
+        std::counting_semaphore<> woken(0);
+        for (int i = 0; i < rounds; ++i) {
+            const int k = static_cast<int>(random.below(keys));
+            const std::string id = "k" + std::to_string(k);
+            const auto mark = f.lines.mark(id);
+            if (f.lines.anyone_waits(id) || !take(k)) {
+                auto place = f.lines.enter(id, 100, 1'000, mark, f.clock.mono(),
+                                           [&woken] { woken.release(); });
+                bool served = false;
+                while (!served) {
+                    if (place->look() != turn::now) {
+                        woken.acquire();
+                    } else if (take(k)) {
+                        const bool more = running[static_cast<std::size_t>(k)].load() < cap;
+                        place->leave(end_of::success, more, f.clock.mono());
+                        served = true;
+                    } else if (random.below(8) == 0) {
+                        place->leave(end_of::cancelled, false, f.clock.mono());
+                        break;
+                    }
+                }
+                if (!served) continue;
+            }
+            if (running[static_cast<std::size_t>(k)].load() > cap) passed = true;
+            for (auto n = random.below(8); n > 0; --n)
+                std::this_thread::yield();
+            --running[static_cast<std::size_t>(k)];
+            f.lines.freed(id);
+        }
+    };
+    {
+        std::vector<std::jthread> threads;
+        for (unsigned n = 0; n < 8; ++n)
+            threads.emplace_back(worker, n + 1);
+    }
+    CHECK_FALSE(passed.load());
+    const auto s = f.lines.total();
+    CHECK(s.waiting == 0);
+    CHECK(s.entered == s.success + s.cancelled);
+    CHECK(s.rejected == 0);
+    CHECK(s.success > 100);
 }
