@@ -58,6 +58,21 @@ result<void> runtime::impl::open_pepper() {
     return {};
 }
 
+// Those that came with imported access keys; one that does not open voids these keys alone.
+std::vector<secret> runtime::impl::more_peppers() const {
+    std::vector<secret> out;
+    for (const store::record* r : catalog_->of_kind(auth::pepper_kind)) {
+        if (!auth::is_other_pepper(*r) || out.size() + 1 >= auth::max_peppers) continue;
+        auto opened = auth::open_pepper(*r, *sealer_);
+        if (opened)
+            out.push_back(std::move(*opened));
+        else
+            log::event(log::level::error, "record.unreadable",
+                       {{"kind", r->kind}, {"id", r->id}, {"err", opened.error().context}});
+    }
+    return out;
+}
+
 // With the store at hand for the first time: its secrets, and what the configuration declares.
 result<void> runtime::impl::join_store() {
     if (auto done = open_pepper(); !done) return done;
@@ -121,7 +136,7 @@ void runtime::impl::renew_admin_key() {
 
 void runtime::impl::publish() {
     renew_admin_key();
-    auto next = builder_.build(settings(), *catalog_, pepper_, stale_);
+    auto next = builder_.build(settings(), *catalog_, pepper_, more_peppers(), stale_);
     if (!next) {
         log::event(log::level::error, "snapshot.refused", {{"err", next.error().context}});
         return;

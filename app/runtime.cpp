@@ -257,7 +257,7 @@ void runtime::impl::first_access_key() {
 
 void runtime::impl::open_listeners() {
     const auto& server = loaded_.values.server;
-    auto first = builder_.build(settings_, *catalog_, pepper_, stale_);
+    auto first = builder_.build(settings_, *catalog_, pepper_, more_peppers(), stale_);
     if (!first) give_up(first.error().context);
     sharer_ = std::make_unique<jobs::key_sharer>(
         *store_, states_, health_, clock_, random_,

@@ -60,6 +60,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     void start_demo();
     void take_stored_settings();
     result<void> open_pepper();
+    [[nodiscard]] std::vector<secret> more_peppers() const;
     result<void> join_store();
     void first_access_key();
     void open_listeners();

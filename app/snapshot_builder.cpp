@@ -177,9 +177,10 @@ result<std::shared_ptr<const usage::price_table>> snapshot_builder::prices_for(
 
 result<std::shared_ptr<const proxy::snapshot>> snapshot_builder::build(
     std::shared_ptr<const config::settings> settings, jobs::catalog& known, const secret& pepper,
-    bool stale) {
+    std::vector<secret> more_peppers, bool stale) {
     auto next = std::make_shared<proxy::snapshot>();
     next->pepper = pepper;
+    next->more_peppers = std::move(more_peppers);
     next->stale = stale;
     auto aliases = aliases_of(*settings);
     if (!aliases) return aliases.error();

@@ -22,7 +22,7 @@ class snapshot_builder {
     // What is wrong with one key or group leaves that one out, with a line in the log.
     [[nodiscard]] result<std::shared_ptr<const proxy::snapshot>> build(
         std::shared_ptr<const config::settings> settings, jobs::catalog& known,
-        const secret& pepper, bool stale);
+        const secret& pepper, std::vector<secret> more_peppers, bool stale);
 
     // Where a test of this key goes. errc::invalid_argument: a URL, CA file or egress proxy that
     // cannot be used.

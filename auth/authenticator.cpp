@@ -1,6 +1,8 @@
 // The order of the checks: what costs nothing first, and nothing that tells strangers more than no.
 #include "auth/authenticator.hpp"
 
+#include <algorithm>
+
 #include "auth/key_text.hpp"
 
 namespace kw::auth {
@@ -29,6 +31,13 @@ result<const access_key*> judge(const access_key* key, wall_time now) {
 
 }  // namespace
 
+authenticator::authenticator(const secret& pepper, std::span<const secret> more) {
+    hashes_.reserve(1 + more.size());
+    hashes_.emplace_back(pepper);
+    for (const secret& other : more)
+        hashes_.emplace_back(other);
+}
+
 crypto::digest hash_key_text(const secret& text, const secret& pepper) {
     return crypto::hmac_sha256(pepper)(text.reveal());
 }
@@ -40,14 +49,18 @@ result<const access_key*> authenticator::identify(std::string_view credential, w
             errc::missing_api_key,
             "No access key was sent. Put it into the header \"Authorization: Bearer …\".");
     const access_key* key = nullptr;
-    if (credential.size() <= max_credential_size && shape_of(credential) != key_shape::mistyped)
-        key = find(hash_(credential), now, table);
+    if (credential.size() <= max_credential_size && shape_of(credential) != key_shape::mistyped) {
+        for (auto at = hashes_.begin(); key == nullptr && at != hashes_.end(); ++at)
+            key = find((*at)(credential), now, table);
+    }
     return judge(key, now);
 }
 
 bool authenticator::knows(std::string_view credential, const key_table& table) {
-    const auto hash = hash_(credential);
-    return table.find(hash) != nullptr || table.find_earlier(hash) != nullptr;
+    return std::ranges::any_of(hashes_, [&](crypto::hmac_sha256& under) {
+        const auto hash = under(credential);
+        return table.find(hash) != nullptr || table.find_earlier(hash) != nullptr;
+    });
 }
 
 result<const access_key*> authenticator::holder_of(const access_key& leased, wall_time now,

@@ -1,7 +1,9 @@
 // Who is calling: from the text of a credential to the access key, or the reason why not.
 #pragma once
 
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "auth/access_key.hpp"
 #include "auth/key_table.hpp"
@@ -19,7 +21,8 @@ namespace kw::auth {
 // quarter of a microsecond, and what is not kept cannot be confused.
 class authenticator {
   public:
-    explicit authenticator(const secret& pepper) : hash_(pepper) {}
+    // `more`: the peppers of access keys that came from other stores.
+    explicit authenticator(const secret& pepper, std::span<const secret> more = {});
 
     // The key, valid as long as the table; or missing_api_key (empty text), invalid_api_key
     // (unknown, mistyped, deleted, or an earlier text after its time), key_disabled, key_expired
@@ -36,7 +39,7 @@ class authenticator {
                                                              wall_time now, const key_table& table);
 
   private:
-    crypto::hmac_sha256 hash_;
+    std::vector<crypto::hmac_sha256> hashes_;  // this store's first
 };
 
 }  // namespace kw::auth

@@ -270,4 +270,45 @@ result<secret> sealer::open(std::string_view sealed, std::string_view associated
     return opened;
 }
 
+namespace {
+
+constexpr std::string_view passphrase_prefix = "kwp1.";
+constexpr std::size_t passphrase_salt_size = 16;
+constexpr std::uint64_t passphrase_n = 1U << 15U;
+constexpr std::uint64_t passphrase_p = 3;
+
+[[nodiscard]] sealer sealer_of(const secret& passphrase, std::string_view salt) {
+    std::string key(32, '\0');
+    const auto text = passphrase.reveal();
+    require(EVP_PBE_scrypt(text.data(), text.size(), bytes_of(salt), salt.size(), passphrase_n,
+                           scrypt_r, passphrase_p, scrypt_memory,
+                           reinterpret_cast<unsigned char*>(key.data()), key.size()) == 1,
+            "EVP_PBE_scrypt");
+    return sealer(secret(std::move(key)));
+}
+
+}  // namespace
+
+std::string seal_by_passphrase(const secret& passphrase, const secret& plain,
+                               std::string_view associated) {
+    std::array<std::uint8_t, passphrase_salt_size> salt;
+    random_bytes(salt);
+    const auto with =
+        sealer_of(passphrase, {reinterpret_cast<const char*>(salt.data()), salt.size()});
+    return std::string(passphrase_prefix) + to_base64url(salt) + '.' + with.seal(plain, associated);
+}
+
+result<secret> open_by_passphrase(const secret& passphrase, std::string_view sealed,
+                                  std::string_view associated) {
+    if (!sealed.starts_with(passphrase_prefix)) return not_openable("not sealed by a passphrase");
+    sealed.remove_prefix(passphrase_prefix.size());
+    const auto dot = std::min(sealed.find('.'), sealed.size());
+    const auto salt = from_base64url(sealed.substr(0, dot));
+    if (!salt || salt->size() != passphrase_salt_size) return not_openable("it is damaged");
+    auto opened = sealer_of(passphrase, *salt)
+                      .open(sealed.substr(std::min(dot + 1, sealed.size())), associated);
+    if (!opened) return not_openable("the passphrase is another, or it was changed");
+    return opened;
+}
+
 }  // namespace kw::crypto

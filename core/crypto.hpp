@@ -61,4 +61,13 @@ class sealer {
     std::string key_id_;
 };
 
+// For what leaves the house: AES-256-GCM under a key that scrypt makes of a passphrase and a random
+// salt, some 100 ms and 32 MiB. "kwp1.<salt>.<sealed text>"; the parameters belong to the prefix,
+// so that no text can ask for more.
+[[nodiscard]] std::string seal_by_passphrase(const secret& passphrase, const secret& plain,
+                                             std::string_view associated);
+// errc::invalid_argument: another passphrase, or not such a text.
+[[nodiscard]] result<secret> open_by_passphrase(const secret& passphrase, std::string_view sealed,
+                                                std::string_view associated);
+
 }  // namespace kw::crypto

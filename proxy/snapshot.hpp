@@ -65,6 +65,7 @@ struct snapshot {
     std::shared_ptr<const auth::key_table> access_keys;
     secret
         pepper;  // hashes access keys; empty before the store has been reached for the first time
+    std::vector<secret> more_peppers;  // of access keys that came from other stores
     std::shared_ptr<const pool::pool_view> pool;
     std::shared_ptr<const pool::alias_table> aliases;
     std::shared_ptr<const usage::price_table> prices;

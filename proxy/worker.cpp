@@ -30,7 +30,7 @@ worker::worker(net::loop& on, services& shared, store::journal_writer& journal,
       dns_(on, shared.resolver),
       connections_(on, cache_options(current().settings->upstream)),
       selector_(shared.key_states, random_source()),
-      authenticator_(current().pepper),
+      authenticator_(current().pepper, current().more_peppers),
       metrics_(shared.registry),
       kept_bodies_(shared.now.kept_bodies),
       in_flight_(shared.now.in_flight),
@@ -103,7 +103,8 @@ net::task<void> worker::refuse(std::unique_ptr<net::stream> client) {
 }
 
 void worker::replace_snapshot(std::shared_ptr<const snapshot> next) {
-    if (next->pepper != current().pepper) authenticator_ = auth::authenticator(next->pepper);
+    if (next->pepper != current().pepper || next->more_peppers != current().more_peppers)
+        authenticator_ = auth::authenticator(next->pepper, next->more_peppers);
     snapshot_ = holder(std::move(next));
     apply_limits();
     first_used_.clear();

@@ -116,3 +116,28 @@ TEST_CASE("an earlier text opens the door until its end") {
     clock.advance(-std::chrono::seconds(10));
     CHECK(refusal(a, "old-key-text", clock.wall(), disabled) == errc::key_disabled);
 }
+
+TEST_CASE("access keys that came from another store open under the pepper they came with") {
+    manual_clock clock;
+    const std::vector<secret> more = {secret(std::string(43, 'b')), secret(std::string(43, 'c'))};
+    access_key foreign = key_of("ak_foreign", "unused");
+    foreign.hash = hash_key_text(secret("foreign-key"), more[1]);
+    access_key renewed = key_of("ak_renewed", "new-text-0001");
+    renewed.options.edit().earlier_hash = hash_key_text(secret("old-text-0001"), more[0]);
+    renewed.options.edit().earlier_until = clock.wall() + std::chrono::seconds(10);
+    const key_table table({key_of("ak_own", "own-key-0001"), foreign, renewed});
+    authenticator a(pepper, more);
+    const auto id_of = [&](std::string_view text) {
+        const auto found = a.identify(text, clock.wall(), table);
+        return found ? (*found)->id : std::string();
+    };
+    CHECK(id_of("own-key-0001") == "ak_own");
+    CHECK(id_of("foreign-key") == "ak_foreign");
+    CHECK(id_of("new-text-0001") == "ak_renewed");
+    CHECK(id_of("old-text-0001") == "ak_renewed");
+    CHECK(refusal(a, "unknown-key", clock.wall(), table) == errc::invalid_api_key);
+    clock.advance(std::chrono::seconds(11));
+    CHECK(id_of("old-text-0001").empty());
+    authenticator without(pepper);
+    CHECK(refusal(without, "foreign-key", clock.wall(), table) == errc::invalid_api_key);
+}

@@ -8,6 +8,29 @@
 using namespace kw;
 using namespace kw::crypto;
 
+TEST_CASE("what a passphrase sealed opens by it alone") {
+    using namespace kw;
+    const secret passphrase("correct horse battery");
+    const secret plain("canary-plain-text");
+    const auto sealed = crypto::seal_by_passphrase(passphrase, plain, "label");
+    CHECK(sealed.starts_with("kwp1."));
+    CHECK(sealed.find("canary") == std::string::npos);
+    CHECK(sealed != crypto::seal_by_passphrase(passphrase, plain, "label"));
+    const auto opened = crypto::open_by_passphrase(passphrase, sealed, "label");
+    REQUIRE(opened.has_value());
+    CHECK(*opened == plain);
+    CHECK_FALSE(
+        crypto::open_by_passphrase(secret("correct horse batterz"), sealed, "label").has_value());
+    CHECK_FALSE(crypto::open_by_passphrase(passphrase, sealed, "another label").has_value());
+    for (const std::size_t at : {std::size_t{0}, std::size_t{8}, sealed.size() - 1}) {
+        auto changed = sealed;
+        changed[at] = changed[at] == 'A' ? 'B' : 'A';
+        CHECK_FALSE(crypto::open_by_passphrase(passphrase, changed, "label").has_value());
+    }
+    for (const char* wrong : {"", "kwp1.", "kwp1..", "kwp1.AAAA.kw1.x", "kw1.00000000.AAAA"})
+        CHECK_FALSE(crypto::open_by_passphrase(passphrase, wrong, "label").has_value());
+}
+
 TEST_CASE("digests give the published answers") {
     CHECK(to_hex(sha256("abc")) ==
           "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
