@@ -171,9 +171,6 @@ class gate {
     }
 
     outcome find_route(const net::control_request& request, caller who, bool synced) {
-        if (request.body.size() > admin_api::max_body)
-            return {refuse(413, to_string(errc::body_too_large), "the body is larger than 8 MiB"),
-                    {}};
         const auto path = segments(request.path);
         std::string id;
         std::string allow;
@@ -181,7 +178,12 @@ class gate {
             if (!fits(r.info.path, path, id)) continue;
             if (r.info.method == request.method) {
                 if (auto refused = refuse_rights(r, request, who)) return {*refused, {}};
-                if (request.head_only) return {proceed(admin_api::max_body), {}};
+                if (request.head_only) return {proceed(r.most), {}};
+                if (request.body.size() > r.most)
+                    return {
+                        refuse(413, to_string(errc::body_too_large),
+                               "the body is larger than " + std::to_string(r.most >> 20U) + " MiB"),
+                        {}};
                 return dispatch(r, request, std::move(who), std::move(id), synced);
             }
             if (allow.find(r.info.method) == std::string::npos)

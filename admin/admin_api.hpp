@@ -116,6 +116,8 @@ class admin_api {
     [[nodiscard]] static std::span<const route_info> routes();
 
     static constexpr std::size_t max_body = std::size_t{8} << 20U;
+    // Of an import alone.
+    static constexpr std::size_t max_import = std::size_t{32} << 20U;
 
   private:
     struct impl;

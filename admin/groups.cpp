@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <map>
 
+#include "admin/group_edit.hpp"
 #include "admin/handlers.hpp"
 #include "admin/key_edit.hpp"
 #include "admin/key_view.hpp"
@@ -35,15 +36,6 @@ counted count_keys(const call& c) {
     return out;
 }
 
-// An egress proxy's URL may hold a password.
-std::string without_password(std::string_view url) {
-    const auto at = url.rfind('@');
-    if (at == std::string_view::npos) return std::string(url);
-    const auto scheme = url.find("://");
-    const auto from = scheme == std::string_view::npos ? 0 : scheme + 3;
-    return std::string(url.substr(0, from)) + "***" + std::string(url.substr(at));
-}
-
 void write_group(json_writer& w, const group_entry& entry, const counted& counts) {
     const auto& g = *entry.group;
     boost::system::error_code failed;
@@ -70,15 +62,6 @@ void write_group(json_writer& w, const group_entry& entry, const counted& counts
     w.field("declared", entry.declared).field("revision", entry.revision).end_object();
 }
 
-result<void> check_proxy(const call& c, const std::string& text) {
-    if (text.empty()) return {};
-    const auto proxy = net::parse_egress_proxy(secret(text));
-    if (!proxy) return bad_field("egress_proxy", "is not the URL of a proxy");
-    if (config::is_link_local(proxy->host) && !c.services.settings()->upstream.allow_link_local)
-        return bad_field("egress_proxy", "is a link-local or metadata address");
-    return {};
-}
-
 // The body's fields as changes to the stored JSON.
 result<json::object> read_changes(call& c, body_fields& in, const pool::group* before) {
     json::object out;
@@ -101,7 +84,7 @@ result<json::object> read_changes(call& c, body_fields& in, const pool::group* b
     if (const auto proxy = text_of("egress_proxy");
         before != nullptr && !proxy.empty() && proxy == without_password(before->egress_proxy)) {
         out.erase("egress_proxy");
-    } else if (const auto ok = check_proxy(c, proxy); !ok) {
+    } else if (const auto ok = check_egress_proxy(c, proxy); !ok) {
         return ok.error();
     }
     if (const auto url = text_of("base_url"); !url.empty()) {
@@ -141,13 +124,6 @@ reply declared_elsewhere() {
     return refuse(409, "declared", "the group is declared in the configuration: change it there");
 }
 
-bool good_id(std::string_view id) noexcept {
-    return !id.empty() && id.size() <= 64 && std::ranges::all_of(id, [](char ch) {
-        return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
-               ch == '-' || ch == '_' || ch == '.';
-    });
-}
-
 // A key that leaves its group still belongs to the same upstream: what it took from the group goes
 // with it, or its secret would be sent to the server of another.
 json::object takes_along(const pool::upstream_key& key, const pool::group& from) {
@@ -184,6 +160,30 @@ result<void> move_to_default(call& c, const key_entry& entry, const pool::group&
 
 }  // namespace
 
+std::string without_password(std::string_view url) {
+    const auto at = url.rfind('@');
+    if (at == std::string_view::npos) return std::string(url);
+    const auto scheme = url.find("://");
+    const auto from = scheme == std::string_view::npos ? 0 : scheme + 3;
+    return std::string(url.substr(0, from)) + "***" + std::string(url.substr(at));
+}
+
+result<void> check_egress_proxy(const call& c, const std::string& text) {
+    if (text.empty()) return {};
+    const auto proxy = net::parse_egress_proxy(secret(text));
+    if (!proxy) return bad_field("egress_proxy", "is not the URL of a proxy");
+    if (config::is_link_local(proxy->host) && !c.services.settings()->upstream.allow_link_local)
+        return bad_field("egress_proxy", "is a link-local or metadata address");
+    return {};
+}
+
+bool good_group_id(std::string_view id) noexcept {
+    return !id.empty() && id.size() <= 64 && std::ranges::all_of(id, [](char ch) {
+        return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+               ch == '-' || ch == '_' || ch == '.';
+    });
+}
+
 result<reply> list_groups(call& c) {
     auto q = c.query();
     const auto at = q.place();
@@ -219,7 +219,7 @@ result<reply> create_group(call& c) {
     const std::string id = given.value_or("");
     if (!given)
         in.fault("id", "is missing");
-    else if (!good_id(id))
+    else if (!good_group_id(id))
         in.fault("id", "must be 1 to 64 letters, digits, '-', '_' or '.'");
     if (changes && !changes->contains("base_url")) in.fault("base_url", "is missing");
     if (const auto ok = in.finish(); !ok) return ok.error();

@@ -15,6 +15,7 @@ struct route {
     handler run = nullptr;
     bool records = true;   // wants the catalogue level with the store
     bool reveals = false;  // its answer holds secrets: an entry of the audit trail comes first
+    std::size_t most = admin_api::max_body;
 };
 [[nodiscard]] std::span<const route> route_table();
 
@@ -93,6 +94,11 @@ result<reply> list_leases(call& c);
 result<reply> end_lease(call& c);
 // queue.cpp
 result<reply> show_queue(call& c);
+// export.cpp
+result<reply> export_all(call& c);
+result<reply> export_csv(call& c);
+// import.cpp
+result<reply> import_all(call& c);
 // usage.cpp
 result<reply> show_usage(call& c);
 // token_usage.cpp

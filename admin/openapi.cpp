@@ -20,7 +20,7 @@ constexpr refusal refusals[] = {
     {"403", "the role, the token's routes, the address or the page does not allow it"},
     {"404", "there is no such record"},
     {"409", "the record was changed meanwhile, or exists already"},
-    {"413", "the body is larger than 8 MiB"},
+    {"413", "the body is larger than 8 MiB, or 32 for an import"},
     {"429", "too many wrong credentials from this address"},
     {"503", "the store cannot be reached"},
 };

@@ -57,8 +57,8 @@ const shown_fields shown[] = {
       "lease"}},
     {"lease_book", {"leases"}},
     // Settings that are secrets are never stored.
-    {"config", {"number", "by", "action", "values"}},
-    {"config_version", {"number", "by", "action", "values"}},
+    {"config", {"version", "at_ms", "by", "action", "values"}},
+    {"config_version", {"version", "at_ms", "by", "action", "values"}},
     {"admin", {"name", "email", "role", "disabled", "created_ms", "password_changed_ms"}},
     {"admin_token", {"name", "role", "routes", "masked", "made_by", "created_ms", "expires_ms"}},
 };

@@ -116,6 +116,19 @@ constexpr std::array table{
           list_refusals,
           false},
 
+    route{
+        {"POST", "/admin/export", owner, "groups, keys, access keys and settings as one document"},
+        export_all,
+        true,
+        true},
+    route{{"GET", "/admin/export/csv", owner, "upstream keys or access keys as CSV", true},
+          export_csv},
+    route{{"POST", "/admin/import", owner, "takes an export, or lists of other gateways"},
+          import_all,
+          true,
+          false,
+          admin_api::max_import},
+
     route{{"GET", "/admin/usage", viewer, "tokens and cost by subject and time"}, show_usage},
     route{{"GET", "/admin/stats/trend", viewer, "requests, tokens and cost by hour or day"},
           show_trend,

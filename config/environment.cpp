@@ -6,6 +6,7 @@
 #include <array>
 #include <cctype>
 
+#include "config/environment_names.hpp"
 #include "config/loading.hpp"
 
 namespace kw::config {
@@ -246,6 +247,22 @@ void check_variable_names(loading& l) {
                  {"is not a known variable",
                   suggestion(name, known, "remove it; docs/configuration.md lists them all")});
     }
+}
+
+bool is_setting_variable(std::string_view name) {
+    if (name.starts_with(own_prefix) || name == "REDIS_PASSWORD" || name == "REDIS_HOST")
+        return true;
+    for (const auto& s : sections()) {
+        for (const auto& f : s.fields) {
+            bool found = false;
+            for_aliases(f, [&](std::string_view other, std::string_view) {
+                found = other == name;
+                return found;
+            });
+            if (found) return true;
+        }
+    }
+    return false;
 }
 
 bool is_service_link(std::string_view name, std::string_view value) noexcept {
