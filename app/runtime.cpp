@@ -375,7 +375,8 @@ void runtime::impl::watch_metrics() {
     auto& age = registry_.gauge("keywheel_journal_oldest_unconfirmed_seconds",
                                 "Age of the oldest such record.");
     auto& bytes = registry_.gauge("keywheel_journal_disk_bytes", "Size of the journal on disk.");
-    auto& kept = registry_.gauge("keywheel_kept_body_bytes", "Request bodies held in memory.");
+    auto& kept = registry_.gauge("keywheel_kept_body_bytes",
+                                 "Request bodies (and large heads) held in memory.");
     auto& bodies_waiting =
         registry_.gauge("keywheel_bodies_waiting", "Request bodies that wait unread for memory.");
     auto& in_flight = registry_.gauge("keywheel_bytes_in_flight", "Memory that streams hold.");

@@ -30,6 +30,7 @@ constexpr std::string_view admin_cookie = "kw_session=";
 constexpr std::size_t max_lease_body = 64U << 10U;
 constexpr auto control_time = 120s;
 constexpr std::size_t head_read_size = 8 * 1024;
+constexpr std::size_t common_head = 16 * 1024;  // a larger one is counted
 
 bool is_under(std::string_view path, std::string_view folder) noexcept {
     return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
@@ -54,6 +55,7 @@ session::session(worker& w, std::unique_ptr<net::stream> client, session_scope s
     : worker_(w),
       scope_(scope),
       client_(std::move(client)),
+      large_head_(w.kept_bodies()),
       head_(limits_of(w.current().settings->server)) {
     worker_.add(*this);
 }
@@ -126,7 +128,18 @@ net::task<session::head_result> session::read_head() {
         const auto r = client_.stream->read(scratch);
         if (r.ok()) {
             client_.in.append(scratch.data(), r.bytes);
-            continue;
+            if (client_.in.size() <= common_head) continue;
+            large_head_.count(client_.in.capacity());
+            if (!large_head_.budget().full()) continue;
+            // Nobody is known by half a head: whoever sends large ones gets no more memory for it.
+            worker_.metrics().count_refused_head(503);
+            const error e(errc::overloaded,
+                          "There is no memory for a head so large; try again shortly.");
+            const std::string text = make_error_response(
+                e, error_shape::openai, {.retry_after = std::chrono::seconds(1), .close = true});
+            (void)client_.stream->write(text);
+            co_await linger();
+            co_return head_result::closed;
         }
         if (!r.would_block()) co_return head_result::closed;
         // Memory of an idle connection is its descriptor and this frame.
@@ -403,6 +416,8 @@ net::task<bool> session::send_response(net::control_response response, bool keep
 void session::next_request() {
     client_.in.erase(0, client_.used);
     client_.used = 0;
+    if (client_.in.capacity() > common_head) client_.in.shrink_to_fit();
+    large_head_.count(client_.in.size() > common_head ? client_.in.capacity() : 0);
     if (!client_.next.empty()) {
         client_.in += client_.next;
         client_.next.clear();

@@ -10,6 +10,7 @@
 #include "net/http_head.hpp"
 #include "net/task.hpp"
 #include "proxy/client_connection.hpp"
+#include "proxy/memory_budget.hpp"
 
 namespace kw::proxy {
 
@@ -56,6 +57,7 @@ class session {
     worker& worker_;
     const session_scope scope_;
     client_connection client_;
+    memory_share large_head_;  // counted with the kept bodies
     net::http_head head_;
 };
 

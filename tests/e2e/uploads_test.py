@@ -24,6 +24,7 @@ import time
 
 import books
 import harness
+from wire import Wire
 
 UPLOADS = int(os.environ.get("KEYWHEEL_E2E_UPLOADS", "10000"))
 TOGETHER = int(os.environ.get("KEYWHEEL_E2E_UPLOADS_TOGETHER", "5000"))
@@ -179,6 +180,38 @@ class Full(harness.EndToEnd):
         holding[1].close()
         harness.wait_until("all is given back", lambda: books.metric(proxy, "keywheel_kept_body_bytes") == 0)
         self.assertEqual(books.metric(proxy, "keywheel_bodies_waiting"), 0)
+
+
+class LargeHeads(harness.EndToEnd):
+    """Heads that never end, from nobody in particular."""
+
+    def test_their_memory_has_a_bound(self):
+        proxy = self.keywheel(self.mock(tls=False), env={
+            "LOG_LEVEL": "warn", "KEYWHEEL_SERVER_MAX_KEPT_BYTES": "4MiB", "KEYWHEEL_SERVER_MAX_KEPT_BODY_BYTES": "2MiB"})
+        head = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n" + b"x-a: %s\r\n" % (b"a" * 7000) * 8
+        before = proxy.status_kib("RssAnon")
+        wires = [Wire(proxy.port) for _ in range(400)]
+        for wire in wires:
+            wire.send(head)
+        harness.wait_until("some are refused", lambda: 'refused_heads_total{status="503"}' in
+                           proxy.get("/metrics").body.decode())
+        answers = []
+        for wire in reversed(wires):
+            wire.socket.settimeout(0.05)
+            try:
+                answers.append(wire.head())
+            except (TimeoutError, ConnectionError):
+                pass
+        self.assertEqual({answer.status for answer in answers}, {503})
+        self.assertTrue(all(answer.one("retry-after") for answer in answers))
+        grown = (proxy.status_kib("RssAnon") - before) / KIB
+        print(f"figure: {len(wires)} unfinished heads of {len(head) // KIB} KiB: {len(answers)} refused, "
+              f"memory grew by {grown:.0f} MiB")
+        self.assertLess(grown, 4 + len(wires) * 32 / KIB)
+        self.assertEqual(proxy.post("/v1/chat/completions", {"model": "m", "messages": []}).status, 200)
+        for wire in wires:
+            wire.close()
+        harness.wait_until("all is given back", lambda: books.metric(proxy, "keywheel_kept_body_bytes") == 0)
 
 
 class Uploads(harness.EndToEnd):
