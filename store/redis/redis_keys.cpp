@@ -1,7 +1,10 @@
 // Upstream keys among replicas: what is told and what is read.
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <string_view>
 
+#include "core/log.hpp"
 #include "store/redis/redis_store.hpp"
 
 namespace kw::store::redis {
@@ -24,7 +27,9 @@ void add_words(std::vector<std::string>& to, const key_news& k) {
                          k.start_uses, k.start_tokens, std::int64_t{k.success_ppm}})
         to.push_back(text_of(n));
     const auto finding = k.finding.value_or(key_finding{});
-    to.push_back(finding.text);
+    // Its field ends with a bar.
+    auto& text = to.emplace_back(finding.text);
+    std::ranges::replace(text, '|', ' ');
     to.push_back(finding.rest ? text_of(finding.rest->count()) : "");
     to.push_back(std::to_string(finding.knew));
     to.push_back(text_of(finding.weight));
@@ -34,25 +39,35 @@ void add_words(std::vector<std::string>& to, const key_news& k) {
     to.emplace_back(k.gone ? "1" : "0");
 }
 
-bool read_standing(const reply& r, std::int64_t now, key_standing& k) {
-    if (r.items.size() != 3 || r.items[2].items.size() != 15) return false;
-    const auto& f = r.items[2].items;
-    k.id = r.items[0].text;
-    k.sequence = static_cast<std::uint64_t>(r.items[1].as_number());
-    k.sums = {f[0].as_number(), f[1].as_number(), f[2].as_number(), f[3].as_number()};
-    k.day = f[4].as_number();
-    k.day_uses = f[5].as_number();
-    k.day_tokens = f[6].as_number();
-    k.success_ppm = static_cast<std::int32_t>(f[7].as_number());
-    k.found = static_cast<std::uint64_t>(f[8].as_number());
-    k.found_by = f[9].text;
-    k.finding = f[10].text;
-    if (!f[11].text.empty()) k.rest = std::chrono::milliseconds(f[11].as_number() - now);
-    k.headers_until = f[13].as_number();
-    k.headers_by = f[14].text;
+// The line of a key; see key_scripts.hpp.
+bool read_line(std::string_view line, std::int64_t now, key_standing& k) {
+    constexpr std::size_t fields = 17;
+    std::array<std::string_view, fields> f;
+    for (auto& field : f) {
+        const auto end = line.find('|');
+        if (end == std::string_view::npos) return false;
+        field = line.substr(0, end);
+        line.remove_prefix(end + 1);
+    }
+    const auto number = [&](std::size_t i) {
+        std::int64_t n = 0;
+        std::from_chars(f[i].data(), f[i].data() + f[i].size(), n);
+        return n;
+    };
+    k.sums = {number(0), number(1), number(2), number(3)};
+    k.day = number(4);
+    k.day_uses = number(5);
+    k.day_tokens = number(6);
+    k.success_ppm = static_cast<std::int32_t>(number(7));
+    k.found = static_cast<std::uint64_t>(number(8));
+    k.found_by = f[9];
+    k.finding = f[10];
+    if (!f[11].empty()) k.rest = std::chrono::milliseconds(number(11) - now);
+    k.headers_until = number(15);
+    k.headers_by = f[16];
     if (k.headers_until > now)
-        k.headers = {f[12].as_number(), std::chrono::milliseconds(k.headers_until - now)};
-    return true;
+        k.headers = {number(14), std::chrono::milliseconds(k.headers_until - now)};
+    return line.empty();
 }
 
 }  // namespace
@@ -82,17 +97,26 @@ result<key_standings> redis_store::standings_since(key_position at, std::size_t 
     const auto answers = keys_.call(ask);
     if (!answers) return answers.error();
     const auto& told = answers->front().items;
-    if (told.size() < 4) return strange();
+    if (told.size() != 6 || told[4].items.size() != 2 * told[5].items.size()) return strange();
     key_standings out;
     out.at = {static_cast<std::uint64_t>(told[0].as_number()),
               static_cast<std::uint64_t>(told[1].as_number())};
     out.reset = told[3].text == "1";
     const auto now = told[2].as_number();
-    out.more = told.size() - 4 > limit;
-    const auto count = std::min(told.size() - 4, limit);
-    for (std::size_t i = 0; i < count; ++i)
-        if (!read_standing(told[4 + i], now, out.items.emplace_back())) return strange();
-    if (out.more) out.at.sequence = out.items.back().sequence;
+    const auto& lines = told[5].items;
+    out.more = lines.size() > limit;
+    const auto count = std::min(lines.size(), limit);
+    for (std::size_t i = 0; i < count; ++i) {
+        key_standing k;
+        k.id = told[4].items[2 * i].text;
+        k.sequence = static_cast<std::uint64_t>(told[4].items[2 * i + 1].as_number());
+        if (out.more && i + 1 == count) out.at.sequence = k.sequence;
+        if (read_line(lines[i].text, now, k)) {
+            out.items.push_back(std::move(k));
+        } else if (!odd_line_told_.exchange(true)) {
+            log::event(log::level::warn, "keys.line_not_understood", {{"id", k.id}});
+        }
+    }
     return out;
 }
 

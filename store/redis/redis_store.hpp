@@ -3,11 +3,13 @@
 //   {m}:rec:<kind>  hash id → "revision json"      {m}:ids:<kind>  sorted set of the ids
 //   {m}:rev  counter     {m}:feed  sorted set "kind:id" by revision     {m}:state:<name>
 //   {m}:audit  hash id → entry     {m}:audited  sorted set of the ids by microseconds
-//   {m}:keys  hash "<code>:<upstream key id>" → value    {m}:keys:feed  their ids by sequence
+//   {m}:keys  hash upstream key id → line    {m}:keys:feed  sorted set of the ids by sequence
 //   {m}:keys:told:<replica>  number of its last batch
 //   {s}:num:<journal>    {s}:led  hash id → record  {s}:time  sorted set of ids by milliseconds
 //   {s}:agg:<span>:<bucket>:<dimension>  hash <code of the field><subject> → sum
 #pragma once
+
+#include <atomic>
 
 #include "store/file.hpp"
 #include "store/redis/channel.hpp"
@@ -66,6 +68,7 @@ class redis_store final : public store {
     channel feed_;
     channel keys_;  // upstream keys: often, and not behind what a person asks
     file interrupt_;
+    std::atomic<bool> odd_line_told_{false};
 };
 
 }  // namespace kw::store::redis

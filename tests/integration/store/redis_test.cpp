@@ -80,6 +80,27 @@ TEST_CASE("redis store conforms in its ledger", "[store][redis]") {
     }
 }
 
+TEST_CASE("a line about a key that cannot be read is passed over and repaired", "[store][redis]") {
+    test::redis_server server;
+    const system_clock_source clock;
+    const auto s = *open_redis(server.options(), clock);
+    REQUIRE(test::redis_server::wait_for(*s));
+    REQUIRE(s->tell({"run1", 1, {test::make_news("a", 1), test::make_news("b", 1)}}).has_value());
+    redis::connection c;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    REQUIRE(c.open(*redis::parse_target(server.options()), until).has_value());
+    redis::pipeline spoil;
+    spoil.add({"HSET", server.options().prefix + "{m}:keys", "b", "1|2|nonsense"});
+    REQUIRE(c.exchange(spoil, until).has_value());
+    auto seen = s->standings_since({}, 100);
+    REQUIRE(seen.has_value());
+    REQUIRE(seen->items.size() == 1);
+    CHECK(seen->items[0].id == "a");
+    CHECK(s->standings_since(seen->at, 100)->items.empty());
+    REQUIRE(s->tell({"run1", 2, {test::make_news("b", 4)}}).has_value());
+    CHECK(test::standing_of(*s, "b").sums.uses == 4);
+}
+
 TEST_CASE("caps in redis conform", "[store][redis]") {
     test::redis_server server;
     const system_clock_source clock;
