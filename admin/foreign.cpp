@@ -94,7 +94,8 @@ result<void> foreign_reader::add_key(foreign_key key) {
     if (!key.rpm.empty()) caps["rpm"] = number(key.rpm);
     if (!key.tpm.empty()) caps["tpm"] = number(key.tpm);
     if (!caps.empty()) data["caps"] = std::move(caps);
-    out_.records.items.push_back({std::string(key_kind), id, std::move(data)});
+    out_.records.items.push_back(
+        {std::string(key_kind), id, std::make_shared<json::object>(std::move(data))});
     return {};
 }
 
@@ -107,7 +108,8 @@ result<void> foreign_reader::add_group(foreign_group group) {
     if (!group.provider.empty()) data["provider"] = group.provider;
     if (!group.priority.empty()) data["priority"] = number(group.priority);
     if (!group.models.empty()) data["models"] = texts(group.models);
-    out_.records.items.push_back({std::string(group_kind), group.id, std::move(data)});
+    out_.records.items.push_back(
+        {std::string(group_kind), group.id, std::make_shared<json::object>(std::move(data))});
     return {};
 }
 
@@ -124,7 +126,8 @@ result<void> foreign_reader::add_access_key(const secret& text, json::object dat
     if (ours)
         out_.texts.push_back(
             {id, name != nullptr ? scalar(*name) : std::string(), std::move(used)});
-    out_.records.items.push_back({std::string(auth::access_key_kind), id, std::move(data)});
+    out_.records.items.push_back(
+        {std::string(auth::access_key_kind), id, std::make_shared<json::object>(std::move(data))});
     return {};
 }
 

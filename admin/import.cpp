@@ -134,8 +134,8 @@ result<parcels> read_records(const json::object& document) {
             if (id == nullptr || data == nullptr || !id->is_string() || !data->is_object())
                 return not_ours("a record without id or data");
             if (++count > max_import_items) return not_ours("it has more than 100,000 records");
-            out.items.push_back(
-                {std::string(name), std::string(id->get_string()), data->get_object()});
+            out.items.push_back({std::string(name), std::string(id->get_string()),
+                                 std::make_shared<json::object>(data->get_object())});
         }
     }
     if (const auto* peppers = document.if_contains("peppers")) {
@@ -216,8 +216,8 @@ result<plan> make_plan(call& c, const import_options& options, parcels& all) {
             }
             const bool same = before && (item.kind == config::stored_kind
                                              ? before->contains("values") &&
-                                                   before->at("values") == item.data.at("values")
-                                             : *before == item.data);
+                                                   before->at("values") == item.data->at("values")
+                                             : *before == *item.data);
             if (same || (before && !options.overwrite)) {
                 told.result = same ? "unchanged" : "skipped";
                 if (!same) told.reason = "there is one of this id already";
@@ -225,14 +225,14 @@ result<plan> make_plan(call& c, const import_options& options, parcels& all) {
             }
             told.result = before ? "overwritten" : "created";
             if (item.kind == config::stored_kind) {
-                auto version = config::version_from_json(json::serialize(item.data));
+                auto version = config::version_from_json(json::serialize(*item.data));
                 if (version) out.settings = std::move(*version);
                 continue;
             }
             out.access_keys = out.access_keys || item.kind == auth::access_key_kind;
             told.write = out.writes.size();
             out.writes.push_back(
-                {{item.kind, item.id, stored ? stored->revision : 0, json::serialize(item.data)},
+                {{item.kind, item.id, stored ? stored->revision : 0, json::serialize(*item.data)},
                  false});
         }
     }
@@ -366,7 +366,7 @@ result<reply> import_all(call& c) {
         all = std::move(read->records);
         texts = std::move(read->texts);
         const bool into_default = std::ranges::any_of(all.items, [&](const parcel& item) {
-            const auto* group = item.data.if_contains("group");
+            const auto* group = item.data->if_contains("group");
             return item.kind == key_kind && group != nullptr &&
                    *group == json::value(default_group);
         });

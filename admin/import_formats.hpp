@@ -2,7 +2,6 @@
 // checked: every record goes through the checks of an import like those of an export.
 #pragma once
 
-#include <boost/json/value.hpp>
 #include <functional>
 #include <optional>
 #include <string>

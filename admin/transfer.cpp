@@ -45,7 +45,7 @@ bool open_group(const call&, const std::string&, json::object&) {
 }
 
 verdict close_group(call& c, import_state& state, parcel& item, const json::object* before) {
-    auto& data = item.data;
+    auto& data = *item.data;
     if (!good_group_id(item.id) || text_of(data, "id") != item.id)
         return refused("the id is not a group's");
     if (const auto g = c.records.group(item.id); g && g->declared)
@@ -84,7 +84,7 @@ bool open_key(const call& c, const std::string& id, json::object& data) {
 }
 
 verdict close_key(call& c, import_state& state, parcel& item, const json::object* before) {
-    auto& data = item.data;
+    auto& data = *item.data;
     if (!good_group_id(item.id) || text_of(data, "id") != item.id)
         return refused("the id is not an upstream key's");
     const auto group = text_of(data, "group");
@@ -152,7 +152,7 @@ bool declared_here(const call& c, const import_state& state, const crypto::diges
 }
 
 verdict close_access_key(call& c, import_state& state, parcel& item, const json::object* before) {
-    auto& data = item.data;
+    auto& data = *item.data;
     if (!good_group_id(item.id)) return refused("the id is not an access key's");
     if (data.contains("holder")) return refused("it was handed out by a lease");
     if (!data.contains("hash")) {
@@ -188,7 +188,7 @@ void hide_nothing(json::object&) {}
 verdict close_config(call& c, import_state&, parcel& item, const json::object* before) {
     if (c.services.config == nullptr || item.id != config::stored_id)
         return refused("there are no settings of this name");
-    const auto wanted = config::version_from_json(json::serialize(item.data));
+    const auto wanted = config::version_from_json(json::serialize(*item.data));
     if (!wanted) return refused(wanted.error().context);
     config::settings_version held;
     if (before != nullptr) {

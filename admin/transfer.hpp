@@ -2,8 +2,8 @@
 // checked before it is stored.
 #pragma once
 
-#include <boost/json/object.hpp>
 #include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -24,7 +24,7 @@ inline constexpr std::size_t min_passphrase = 12;
 struct parcel {
     std::string kind;
     std::string id;
-    boost::json::object data;
+    std::shared_ptr<boost::json::object> data;  // never null; shared with nobody
 };
 
 struct parcels {

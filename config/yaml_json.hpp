@@ -1,10 +1,13 @@
 // A YAML document as JSON, for what is not our own configuration.
 #pragma once
 
-#include <boost/json/value.hpp>
 #include <string>
 
 #include "core/error.hpp"
+
+namespace boost::json {
+class value;
+}
 
 namespace kw::config {
 

@@ -49,7 +49,7 @@ struct reader {
 };
 
 std::string text_of(const parcel& p, const char* name) {
-    const auto* v = p.data.if_contains(name);
+    const auto* v = p.data->if_contains(name);
     return v != nullptr && v->is_string() ? std::string(v->get_string()) : "";
 }
 
@@ -84,14 +84,14 @@ TEST_CASE("LiteLLM's deployments become groups and keys") {
     REQUIRE(items.size() == 5);
     CHECK(items[0].id == "litellm-openai");
     CHECK(text_of(items[0], "base_url") == "https://api.openai.com/v1");
-    CHECK(items[0].data.at("models") == json::array({"gpt-4o-mini", "gpt-4o"}));
+    CHECK(items[0].data->at("models") == json::array({"gpt-4o-mini", "gpt-4o"}));
     CHECK(items[1].id == "litellm-hosted_vllm-llm.example-8000-v1");
     CHECK(text_of(items[1], "base_url") == "http://llm.example:8000/v1");
     CHECK(text_of(items[2], "key") == "sk-one-one-one");
-    CHECK(items[2].data.at("weight_ppm").as_int64() == 2'000'000);
-    CHECK(items[2].data.at("caps").at("rpm").as_int64() == 60);
+    CHECK(items[2].data->at("weight_ppm").as_int64() == 2'000'000);
+    CHECK(items[2].data->at("caps").at("rpm").as_int64() == 60);
     CHECK(text_of(items[3], "key") == "sk-two-two-two");
-    CHECK(items[3].data.at("models") == json::array({"gpt-4o", "gpt-4o-mini"}));
+    CHECK(items[3].data->at("models") == json::array({"gpt-4o", "gpt-4o-mini"}));
     CHECK(text_of(items[4], "group") == items[1].id);
     std::string ignored;
     for (const auto& one : got.records.ignored)
@@ -126,7 +126,7 @@ TEST_CASE("lists of keys as text, CSV and JSON") {
         R"("poolGroup":"vip","status":"banned"}}})");
     REQUIRE(pool.records.items.size() == 2);
     CHECK(pool.records.items[0].id == "vip");
-    CHECK(pool.records.items[0].data.at("priority").as_int64() == 3);
+    CHECK(pool.records.items[0].data->at("priority").as_int64() == 3);
     CHECK(text_of(pool.records.items[1], "status") == "banned");
 }
 
@@ -141,20 +141,20 @@ TEST_CASE("access keys by the names in common use; 0 is unlimited") {
         R"({"name":"b","tokenLimit":9,"restrictedModels":["o1"],"dailyCostLimit":0}])");
     REQUIRE(got.records.items.size() == 2);
     const auto& a = got.records.items[0];
-    CHECK(a.data.at("limits") ==
+    CHECK(a.data->at("limits") ==
           json::parse(R"([{"unit":"tokens","cap":500,"per":"2m","window":"fixed"},)"
                       R"({"unit":"concurrent","cap":3},)"
                       R"({"unit":"requests","cap":10,"per":"2m","window":"fixed"},)"
                       R"({"unit":"cost","cap":"0.25","per":"2m","window":"fixed"},)"
                       R"({"unit":"cost","cap":"1.5","per":"day"}])"));
-    CHECK(a.data.at("disabled").as_bool());
-    CHECK(a.data.at("models_deny") == json::array({"o1*"}));
-    CHECK(a.data.at("clients_allow") == json::array({"*codex*"}));
+    CHECK(a.data->at("disabled").as_bool());
+    CHECK(a.data->at("models_deny") == json::array({"o1*"}));
+    CHECK(a.data->at("clients_allow") == json::array({"*codex*"}));
     CHECK(text_of(a, "hash") == crypto::to_hex(crypto::sha256("team-key-0001")));
     CHECK(got.records.ignored == std::vector<std::string>{"[0].permissions"});
     const auto& b = got.records.items[1];
-    CHECK(b.data.at("limits") == json::parse(R"([{"unit":"tokens","cap":9,"per":"total"}])"));
-    CHECK_FALSE(b.data.contains("models_deny"));
+    CHECK(b.data->at("limits") == json::parse(R"([{"unit":"tokens","cap":9,"per":"total"}])"));
+    CHECK_FALSE(b.data->contains("models_deny"));
     REQUIRE(got.texts.size() == 1);
     CHECK(got.texts[0].name == "b");
     CHECK_FALSE(r.try_read(R"([{"name":"a","isActive":true,"expiresAt":"soon"}])").has_value());
