@@ -296,7 +296,7 @@ result<page<ledger_record>> redis_store::list_records(const record_filter& filte
 
 // Aggregates expire by themselves; the ledger's age is looked at here.
 result<std::uint64_t> redis_store::clean_up() {
-    const auto audit = clean_up_audit();
+    auto audit = clean_up_audit();
     if (!audit) return audit;
     const auto oldest = std::to_string(unix_ms(clock_.wall() - options_.keep.records));
     pipeline ask;
