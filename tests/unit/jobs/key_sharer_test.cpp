@@ -127,7 +127,8 @@ TEST_CASE("a replica prefers the keys that others used less") {
     replica b(s);
     // Only the first key is ever used at a.
     auto r = a.request();
-    r.bound_key = numbered(0);
+    const auto first = numbered(0);
+    r.bound_key = first;
     for (int i = 0; i < 5; ++i) {
         auto p = a.select.pick(*a.view, r);
         REQUIRE(p.has_value());
