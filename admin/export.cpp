@@ -90,7 +90,7 @@ json::object head(const call& c, std::string_view mode) {
 result<std::vector<std::string>> kinds_in(const json::value* list) {
     std::vector<std::string> out;
     if (list == nullptr) return out;
-    const auto bad = bad_field("kinds", "must be a list of kinds of records");
+    auto bad = bad_field("kinds", "must be a list of kinds of records");
     if (!list->is_array() || list->get_array().empty()) return bad;
     for (const auto& one : list->get_array()) {
         if (!one.is_string() || find_portable(std::string_view(one.get_string())) == nullptr)

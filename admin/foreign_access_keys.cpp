@@ -108,8 +108,8 @@ result<void> read_one(const json::value& v, const std::string& where, foreign_re
     };
     json::object data{{"name", text("name")}};
     if (text("name").empty()) data["name"] = "imported";
-    if (auto description = text("description"); !description.empty())
-        data["description"] = std::move(description);
+    if (const auto description = text("description"); !description.empty())
+        data["description"] = description;
     if (auto tags = texts(*from, "tags"); !tags.empty()) data["tags"] = std::move(tags);
     if (!flag(*from, "isActive", true)) data["disabled"] = true;
     if (const auto at = text("expiresAt"); !at.empty()) {
