@@ -229,3 +229,16 @@ TEST_CASE("the queue of events is bounded") {
     h.set_status({77, 1}, key_status::disabled, clock.mono(), clock.wall());
     CHECK(h.drain().empty());
 }
+
+TEST_CASE("other settings count from the next answer on") {
+    health_fixture p;
+    p.apply(numbered(0), 500);
+    CHECK(p.status() == key_status::active);
+    health_settings strict;
+    strict.threshold = 1;
+    strict.longest_upstream_cooldown = 5s;
+    p.keys_health.set_settings(strict);
+    p.apply(numbered(0), 500);
+    CHECK(p.status() == key_status::cooling);
+    CHECK(p.rest() <= std::chrono::nanoseconds(5s).count());
+}
