@@ -5,7 +5,6 @@
 #include <bit>
 #include <cmath>
 #include <deque>
-#include <utility>
 
 #include "core/metrics.hpp"
 
@@ -94,6 +93,7 @@ struct waiting_lines::line {
     std::deque<std::shared_ptr<waiting>> places;
     sums stats;
     std::uint32_t freed = 0;
+    std::size_t signs = 0;  // of slots that may be free, for who is first; not more than wait
     mono_time used{};
 };
 
@@ -171,7 +171,7 @@ std::optional<waiting_lines::place> waiting_lines::enter(const std::string& id, 
             if (l.places.empty()) ++lines_;
             l.places.push_back(self);
             // What was freed since then found nobody to tell.
-            if (l.places.size() == 1 && this->mark(id) != mark) self->signalled = true;
+            if (l.places.size() == 1) l.signs = this->mark(id) != mark ? 1 : 0;
             ++l.stats.counts.entered;
         } else {
             --waiting_;
@@ -196,7 +196,7 @@ void waiting_lines::freed(const std::string& id) {
     if (at == s.lines.end() || at->second.places.empty()) return;
     line& l = at->second;
     if (replicas_.load() > 1 && ++l.freed % hand_overs == 0) return;
-    l.places.front()->signalled = true;
+    l.signs = std::min(l.signs + 1, l.places.size());
     l.places.front()->wake();
 }
 
@@ -217,7 +217,7 @@ void waiting_lines::leave(const std::string& id, const std::shared_ptr<waiting>&
             --lines_;
         } else if (was_first) {
             // A sign that the one who leaves did not use is for the next.
-            l.places.front()->signalled = more_free || who->signalled;
+            if (more_free && l.signs == 0 && replicas_.load() == 1) l.signs = 1;
             l.places.front()->wake();
         }
     }
@@ -272,8 +272,11 @@ waiting_lines::place::~place() {
 waiting_lines::place::turn waiting_lines::place::look() {
     auto& s = of_->shard_of(id_);
     const std::lock_guard lock(s.mutex);
-    if (s.lines.find(id_)->second.places.front() != self_) return turn::behind;
-    return std::exchange(self_->signalled, false) ? turn::now : turn::first;
+    line& l = s.lines.find(id_)->second;
+    if (l.places.front() != self_) return turn::behind;
+    if (l.signs == 0) return turn::first;
+    --l.signs;
+    return turn::now;
 }
 
 void waiting_lines::place::leave(end how, bool more_free, mono_time now) {

@@ -85,7 +85,6 @@ class waiting_lines {
     struct waiting {
         std::function<void()> wake;
         mono_time since{};
-        bool signalled = false;  // while it is first: a slot may be free
     };
     struct line;
     struct shard;
@@ -121,7 +120,7 @@ class waiting_lines::place {
         now,     // ask: a slot may be free. Said once for each sign.
     };
     [[nodiscard]] turn look();
-    // more_free: who comes next may find a slot, too.
+    // more_free: who comes next may find a slot, too; with other processes it is left to them.
     void leave(end how, bool more_free, mono_time now);
 
   private:

@@ -11,6 +11,12 @@ using namespace std::chrono_literals;
 using auth::waiting_lines;
 using store::admit_answer;
 
+namespace {
+
+constexpr std::size_t large_body = 64 * 1024;
+
+}  // namespace
+
 std::size_t exchange::queue_size() const noexcept {
     // Concurrency is the last of the limits.
     if (access_->limits.set->items().back().kind != store::limit_kind::concurrency) return 0;
@@ -33,12 +39,16 @@ net::task<exchange::step> exchange::stand_in_line(std::uint32_t mark) {
         ~at_end() { of = nullptr; }
     } guard{*still_here};
     const mono_time entered = w_.mono();
-    auto place = lines.enter(access_->id, queue_size(), snap_.settings->limits.queue_total, mark,
-                             entered, [still_here, &home = w_.loop()] {
-                                 home.post([still_here] {
-                                     if (*still_here) (*still_here)->client_.wait.wake();
-                                 });
-                             });
+    // Bodies that wait here leave half of the memory for bodies to requests that need not wait.
+    const auto& memory = w_.shared().now.kept_bodies;
+    const bool crowded = body_.capacity() >= large_body && memory.used() > memory.limit() / 2;
+    auto place =
+        lines.enter(access_->id, crowded ? 0 : queue_size(), snap_.settings->limits.queue_total,
+                    mark, entered, [still_here, &home = w_.loop()] {
+                        home.post([still_here] {
+                            if (*still_here) (*still_here)->client_.wait.wake();
+                        });
+                    });
     if (!place)
         co_return co_await refuse_from_line(
             "queue_full",
@@ -49,6 +59,7 @@ net::task<exchange::step> exchange::stand_in_line(std::uint32_t mark) {
     };
     const mono_time until = entered + queue_timeout();
     mono_time next_try = entered + next_pause();
+    bool was_first = false;
     for (;;) {
         const mono_time now = w_.mono();
         queued_ = now - entered;
@@ -69,6 +80,10 @@ net::task<exchange::step> exchange::stand_in_line(std::uint32_t mark) {
                 "request may wait for one; try again later.");
         }
         const auto turn = place->look();
+        const bool is_first = turn != waiting_lines::place::turn::behind;
+        // Who has just become first has had its turn, as it were, by the one before.
+        if (is_first && !was_first) next_try = now + next_pause();
+        was_first = is_first;
         if (turn == waiting_lines::place::turn::now ||
             (turn == waiting_lines::place::turn::first && now >= next_try)) {
             auto answer = co_await ask_admission(reservation_);

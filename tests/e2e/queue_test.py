@@ -180,6 +180,30 @@ class Queue(harness.EndToEnd):
         self.assertEqual(self.read(running)[0], 200)
         stopping.join()
 
+    def test_large_bodies_in_line_leave_memory_to_others(self):
+        proxy = self.keywheel(config=CONFIG.format(url=self.upstream.url, workers=1, size=50),
+                              env={"WORKERS": None, "KEYWHEEL_SERVER_MAX_KEPT_BYTES": "4MiB",
+                                   "KEYWHEEL_SERVER_MAX_KEPT_BODY_BYTES": "1MiB"})
+        key, other = self.key([proxy], 1), self.key([proxy], 1)
+        running = self.blocked(proxy, key)
+        large = "x" * 700_000
+        waiting = []
+        for number in range(8):
+            s = self.send(proxy, key, "gpt-4o-mini", large)
+            waiting.append(s)
+            harness.wait_until("in line, or not", lambda: sum(
+                self.queue(proxy, key).get(n, 0) for n in ("waiting", "rejected")) == number + 1)
+        seen = self.queue(proxy, key)
+        self.assertGreater(seen["waiting"], 0)
+        self.assertLess(seen["waiting"], 5)
+        self.assertEqual(self.read(self.send(proxy, other, "gpt-4o-mini", large))[0], 200)
+        small = self.send(proxy, key, "gpt-4o-mini")
+        self.waiting(proxy, key, seen["waiting"] + 1)
+        running.close()
+        got = sorted(self.read(s)[0] for s in [*waiting, small])
+        self.assertEqual(got, [200] * (seen["waiting"] + 1) + [429] * seen["rejected"])
+        self.slots_free(proxy, key)
+
     def test_many_keys_at_once_lose_no_slot(self):
         proxy = self.start(size=100)
         keys = [self.key([proxy], cap) for cap in (1, 2, 3, 5)]

@@ -86,6 +86,22 @@ TEST_CASE("a sign that is not used goes to the next", "[auth][waiting]") {
     CHECK(c->look() == turn::first);
 }
 
+TEST_CASE("slots that are freed at once are told one by one", "[auth][waiting]") {
+    fixture f;
+    f.lines.set_replicas(3);
+    auto a = f.enter("k", 1);
+    auto b = f.enter("k", 2);
+    auto c = f.enter("k", 3);
+    f.lines.freed("k");
+    f.lines.freed("k");
+    CHECK(a->look() == turn::now);
+    a->leave(end_of::success, true, f.clock.mono());
+    CHECK(b->look() == turn::now);
+    // What else may be free is left to the other processes.
+    b->leave(end_of::success, true, f.clock.mono());
+    CHECK(c->look() == turn::first);
+}
+
 TEST_CASE("a slot that is freed between the question and the line is not missed",
           "[auth][waiting]") {
     fixture f;
