@@ -12,6 +12,7 @@
 #include "app/admin_verb.hpp"
 #include "app/key_verbs.hpp"
 #include "app/runtime.hpp"
+#include "app/transfer_verbs.hpp"
 #include "config/describe.hpp"
 #include "core/log.hpp"
 #include "mock/mock_upstream.hpp"
@@ -173,6 +174,7 @@ int main(int argc, char** argv) try {
         "  keywheel keys import keys.txt --group openai\n"
         "  keywheel access-keys create --name team-a\n"
         "  keywheel usage --by model --span month\n"
+        "  keywheel export --encrypted --out all.json\n"
         "  keywheel mock-upstream --port 9000 --self-signed --ca-out ca.pem");
 
     app::serve_options serve_opts;
@@ -229,6 +231,7 @@ int main(int argc, char** argv) try {
 
     app::admin_verb admin(cli, env);
     app::key_verbs keys(cli, env);
+    app::transfer_verbs transfer(cli, env);
 
     auto* version_cmd = cli.add_subcommand("version", "Show the version");
 
@@ -254,6 +257,7 @@ int main(int argc, char** argv) try {
     if (*cert_cmd) return self_signed(names, cert_file, key_file);
     if (const int done = admin.run(); done >= 0) return done;
     if (const int done = keys.run(); done >= 0) return done;
+    if (const int done = transfer.run(); done >= 0) return done;
     if (*version_cmd) std::cout << "keywheel " KEYWHEEL_VERSION "\n";
     return 0;
 } catch (const std::exception& e) {

@@ -96,6 +96,37 @@ class Verbs(harness.EndToEnd):
         row = harness.wait_until("the books have them", booked)
         self.assertGreater(float(row["COST USD"]), 0)
 
+    def test_export_and_import(self):
+        secret, sealed, wrong = (self.folder / name for name in ("passphrase", "sealed.json", "wrong"))
+        secret.write_text("a passphrase of the verbs\n")
+        wrong.write_text("another passphrase of them\n")
+        self.run_verb("keys", "add", "--group", "openai", text=SECRETS[0] + "\n")
+        plain = json.loads(self.run_verb("export"))
+        self.assertEqual(plain["mode"], "sanitized")
+        self.run_verb("export", "--encrypted", "--secret-file", str(secret), "--out", str(sealed))
+        self.assertEqual(sealed.stat().st_mode & 0o777, 0o600)
+        self.run_verb("export", "--out", str(sealed), code=1)
+        self.assertIn("name another file", self.shown)
+        self.run_verb("export", "--decrypted", text="not the admin secret\n", code=1)
+        for made in (json.dumps(plain), sealed.read_text(), self.shown):
+            self.assertNotIn(SECRETS[0], made)
+
+        first = self.proxy
+        self.proxy = self.keywheel(name="second", env={"ENCRYPTION_KEY": "another-encryption-key-of-the-tests"})
+        try_it = ("import", str(sealed), "--overwrite")
+        self.run_verb(*try_it, "--secret-file", str(wrong), code=1)
+        self.run_verb(*try_it, "--secret-file", str(secret), "--dry-run")
+        self.assertEqual(json.loads(self.run_verb("keys", "list", "--json"))["data"]["keys"], [])
+        self.run_verb(*try_it, "--secret-file", str(secret))
+        self.assertEqual(len(json.loads(self.run_verb("keys", "list", "--json"))["data"]["keys"]), 3)
+        self.assertIn("0 refused", self.shown)
+
+        def served():
+            answer = self.proxy.post("/v1/chat/completions", {"model": "gpt-4o", "messages": []},
+                                     headers={"authorization": f"Bearer {first.access_key}"})
+            return answer.status == 200
+        harness.wait_until("keys of both kinds work at the other", served)
+
     def test_what_cannot_be_asked(self):
         done = subprocess.run([harness.PROGRAM, "keys", "list", "--url", self.proxy.url], text=True, env={},
                               cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
