@@ -94,12 +94,6 @@ class trail final : public store::store {
                                                      std::size_t limit) override {
         return under_.standings_since(at, limit);
     }
-    result<void> save_state(std::string_view name, std::string_view json) override {
-        return under_.save_state(name, json);
-    }
-    result<std::string> load_state(std::string_view name) override {
-        return under_.load_state(name);
-    }
     result<std::vector<std::string>> preflight() override { return under_.preflight(); }
     result<void> ping() override { return under_.ping(); }
     [[nodiscard]] kw::store::store_health health() const override { return under_.health(); }

@@ -1,6 +1,6 @@
 // The store: what outlives a process and is shared by replicas. Records with revisions, the ledger
-// with its aggregates, small state blobs. Two implementations (embedded SQLite, Redis) with one
-// meaning; the rest of the program does not know which one it has.
+// with its aggregates, what is known of upstream keys. Two implementations (embedded SQLite, Redis)
+// with one meaning; the rest of the program does not know which one it has.
 #pragma once
 
 #include <chrono>
@@ -165,11 +165,6 @@ class store : public key_board {
     // Removes what retention no longer keeps, a bounded amount a call; how many things it removed.
     // Call it every minute; again at once while it answers more than 0.
     virtual result<std::uint64_t> clean_up() = 0;
-
-    // --- state blobs (key states of the pool and the like; last writer wins) --------------------
-    virtual result<void> save_state(std::string_view name, std::string_view json) = 0;
-    // errc::store_not_found.
-    virtual result<std::string> load_state(std::string_view name) = 0;
 
     // --- operation -----------------------------------------------------------------------------
     // What is wrong with the store's own settings, for a person; empty: nothing.

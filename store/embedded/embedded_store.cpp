@@ -35,7 +35,6 @@ CREATE INDEX IF NOT EXISTS ledger_by_time ON ledger (started, id);
 CREATE TABLE IF NOT EXISTS audit (id TEXT PRIMARY KEY, at INTEGER NOT NULL,
   body TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS audit_by_time ON audit (at, id);
-CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('revision', 0), ('schema', 1);
 )";
 
@@ -369,25 +368,6 @@ class embedded_store final : public store {
                 keep_.max_audit);
         if (!all.commit()) return lost();
         return removed;
-    }
-
-    result<void> save_state(std::string_view name, std::string_view json) override {
-        const auto hold = begin();
-        db_->prepare("INSERT INTO state VALUES (?,?) ON CONFLICT DO UPDATE SET json=excluded.json")
-            .bind(name)
-            .bind(json)
-            .step();
-        if (!db_->ok()) return lost();
-        return {};
-    }
-
-    result<std::string> load_state(std::string_view name) override {
-        const auto hold = begin();
-        auto row = db_->prepare("SELECT json FROM state WHERE name=?");
-        const bool found = row.bind(name).step();
-        if (!db_->ok()) return lost();
-        if (!found) return not_found("state", name);
-        return row.text(0);
     }
 
     result<void> tell(const key_batch& news) override {

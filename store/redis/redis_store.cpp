@@ -343,26 +343,6 @@ result<std::uint64_t> redis_store::clean_up_audit() {
     return std::uint64_t{ids.size()};
 }
 
-result<void> redis_store::save_state(std::string_view name, std::string_view json) {
-    pipeline ask;
-    ask.add({"SET", global("state:", name), json});
-    const auto answers = control_.call(ask);
-    if (!answers) return answers.error();
-    if (answers->front().is_error()) return strange(answers->front());
-    return {};
-}
-
-result<std::string> redis_store::load_state(std::string_view name) {
-    pipeline ask;
-    ask.add({"GET", global("state:", name)});
-    const auto answers = control_.call(ask);
-    if (!answers) return answers.error();
-    const auto& a = answers->front();
-    if (a.is_error()) return strange(a);
-    if (a.is == reply::kind::nil) return not_found("state", name);
-    return a.text;
-}
-
 result<std::vector<std::string>> redis_store::preflight() {
     pipeline ask;
     ask.add({"INFO", "memory"});

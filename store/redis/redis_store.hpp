@@ -37,8 +37,6 @@ class redis_store final : public store {
     result<ledger_record> find_record(std::string_view id) override;
     result<page<ledger_record>> list_records(const record_filter& filter) override;
     result<std::uint64_t> clean_up() override;
-    result<void> save_state(std::string_view name, std::string_view json) override;
-    result<std::string> load_state(std::string_view name) override;
     result<void> tell(const key_batch& news) override;
     result<key_standings> standings_since(key_position at, std::size_t limit) override;
     result<std::vector<std::string>> preflight() override;

@@ -100,10 +100,6 @@ inline void check_records(store& s) {
     CHECK(news->items[0].after.id == "b");
     // A revision that the store never had: it fell back.
     CHECK(s.changes_since(1'000'000)->reset);
-
-    REQUIRE(s.save_state("pool", "{\"x\":1}").has_value());
-    CHECK(*s.load_state("pool") == "{\"x\":1}");
-    CHECK(s.load_state("none").error().code == errc::store_not_found);
 }
 
 inline void check_many_writes(store& s) {
