@@ -18,13 +18,13 @@ struct control_request {
     std::string method;
     std::string path;
     std::string query;
-    secret admin_key;           // x-admin-key; empty when absent
-    secret bearer;              // of Authorization; "" under /v1
-    secret session;             // the cookie of an admin's session
-    std::string csrf;           // x-csrf-token
-    std::string origin;         // of a browser's page
-    std::string host;           // Host
-    bool secure = false;        // it came to us, or to a proxy that we trust, by TLS
+    secret admin_key;     // x-admin-key; empty when absent
+    secret bearer;        // of Authorization; "" under /v1
+    secret session;       // the cookie of an admin's session
+    std::string csrf;     // x-csrf-token
+    std::string origin;   // of a browser's page
+    std::string host;     // Host
+    bool secure = false;  // it came to us, or to a proxy that we trust, by TLS
     // Its body has not been read yet. The answer is one to send, or 100 with how much of the body
     // the caller may send; then the whole request is asked.
     bool head_only = false;

@@ -13,7 +13,6 @@
 
 using namespace kw;
 using namespace std::chrono_literals;
-using auth::line_stats;
 using auth::waiting_lines;
 using turn = waiting_lines::place::turn;
 using end_of = waiting_lines::end;
