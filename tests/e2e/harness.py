@@ -376,4 +376,9 @@ def main():
         sys.exit(f"no program at {PROGRAM}; build it, or set KEYWHEEL")
     # A hang shows where it hangs, then ends; children die with this process.
     faulthandler.dump_traceback_later(TIME_LIMIT, exit=True)
-    unittest.main(module="__main__", verbosity=2)
+    result = unittest.main(module="__main__", verbosity=2, exit=False).result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    # What did not run is not passed.
+    if len(result.skipped) == result.testsRun:
+        sys.exit(SKIPPED)
