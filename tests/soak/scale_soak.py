@@ -7,6 +7,7 @@ above the limits.
 
     ./dev soak scale
 """
+import hashlib
 import os
 import pathlib
 import sqlite3
@@ -48,7 +49,8 @@ class Scale(harness.EndToEnd):
             def copies():
                 for i in range(have, want):
                     mark = f"{i:08x}"
-                    other = text.replace(before, mark + before[8:]).replace("scale-first", f"scale-{i}")
+                    hashed = hashlib.sha256(mark.encode()).hexdigest()
+                    other = text.replace(before, hashed).replace("scale-first", f"scale-{i}")
                     name = f"ak_scale{mark}"
                     yield "access_key", name, revision + 1 + i - have, 0, other.replace(first, name)
             db.executemany("INSERT INTO records VALUES (?,?,?,?,?)", copies())
