@@ -190,26 +190,66 @@ digest hmac_sha256::operator()(std::string_view text) noexcept {
     return out;
 }
 
-sealer::sealer(const secret& master_key) {
-    const auto text = master_key.reveal();
-    if (text.size() < key_.size()) {
+sealer::master_key::master_key(const secret& text) {
+    const auto given = text.reveal();
+    if (given.size() < bytes.size()) {
         throw std::invalid_argument("the master key needs 32 characters or more");
     }
-    if (text.size() == key_.size()) {
-        std::copy(text.begin(), text.end(), key_.begin());
+    if (given.size() == bytes.size()) {
+        std::copy(given.begin(), given.end(), bytes.begin());
     } else {
-        require(EVP_PBE_scrypt(text.data(), text.size(), bytes_of(scrypt_salt), scrypt_salt.size(),
-                               scrypt_n, scrypt_r, scrypt_p, scrypt_memory, key_.data(),
-                               key_.size()) == 1,
+        require(EVP_PBE_scrypt(given.data(), given.size(), bytes_of(scrypt_salt),
+                               scrypt_salt.size(), scrypt_n, scrypt_r, scrypt_p, scrypt_memory,
+                               bytes.data(), bytes.size()) == 1,
                 "EVP_PBE_scrypt");
     }
     const auto hash =
-        sha256(std::string_view(reinterpret_cast<const char*>(key_.data()), key_.size()));
-    key_id_ = to_hex(hash).substr(0, key_id_chars);
+        sha256(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    id = to_hex(hash).substr(0, key_id_chars);
 }
 
-sealer::~sealer() {
-    OPENSSL_cleanse(key_.data(), key_.size());
+sealer::master_key::~master_key() {
+    OPENSSL_cleanse(bytes.data(), bytes.size());
+}
+
+sealer::sealer(const secret& master_key) {
+    keys_.emplace_back(master_key);
+}
+
+std::string sealer::add(const secret& master_key) {
+    auto made = sealer::master_key(master_key);
+    auto id = made.id;
+    if (!knows(id)) keys_.push_back(std::move(made));
+    return id;
+}
+
+std::size_t sealer::find(std::string_view key_id) const noexcept {
+    return static_cast<std::size_t>(std::ranges::find(keys_, key_id, &master_key::id) -
+                                    keys_.begin());
+}
+
+bool sealer::knows(std::string_view key_id) const noexcept {
+    return find(key_id) < keys_.size();
+}
+
+bool sealer::seal_with(std::string_view key_id) noexcept {
+    const auto at = find(key_id);
+    if (at < keys_.size()) seals_ = at;
+    return at < keys_.size();
+}
+
+std::vector<std::string> sealer::key_ids() const {
+    std::vector<std::string> out;
+    for (const auto& key : keys_)
+        out.push_back(key.id);
+    return out;
+}
+
+std::string_view sealed_by(std::string_view sealed) noexcept {
+    if (!sealed.starts_with(sealed_prefix)) return {};
+    sealed.remove_prefix(sealed_prefix.size());
+    if (sealed.size() < key_id_chars + 1 || sealed[key_id_chars] != '.') return {};
+    return sealed.substr(0, key_id_chars);
 }
 
 std::string sealer::seal(const secret& plain, std::string_view associated) const {
@@ -221,8 +261,8 @@ std::string sealer::seal(const secret& plain, std::string_view associated) const
     const cipher_context context(EVP_CIPHER_CTX_new());
     int size = 0;
     require(context != nullptr &&
-                EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key_.data(), nonce) ==
-                    1 &&
+                EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr,
+                                   keys_[seals_].bytes.data(), nonce) == 1 &&
                 EVP_EncryptUpdate(context.get(), nullptr, &size, bytes_of(associated),
                                   static_cast<int>(associated.size())) == 1 &&
                 EVP_EncryptUpdate(context.get(), body, &size, bytes_of(text),
@@ -231,21 +271,17 @@ std::string sealer::seal(const secret& plain, std::string_view associated) const
                 EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, tag_size,
                                     body + text.size()) == 1,
             "AES-256-GCM");
-    return std::string(sealed_prefix) + key_id_ + '.' + to_base64url({nonce, packed.size()});
+    return std::string(sealed_prefix) + key_id() + '.' + to_base64url({nonce, packed.size()});
 }
 
 result<secret> sealer::open(std::string_view sealed, std::string_view associated) const {
-    if (!sealed.starts_with(sealed_prefix)) return not_openable("not made by keywheel");
-    sealed.remove_prefix(sealed_prefix.size());
-    if (sealed.size() < key_id_chars + 1 || sealed[key_id_chars] != '.') {
-        return not_openable("not made by keywheel");
-    }
-    if (sealed.substr(0, key_id_chars) != key_id_) {
-        return not_openable("it was sealed under another master key (" +
-                            std::string(sealed.substr(0, key_id_chars)) + ", ours is " + key_id_ +
-                            ")");
-    }
-    auto packed = from_base64url(sealed.substr(key_id_chars + 1));
+    const auto id = sealed_by(sealed);
+    if (id.empty()) return not_openable("not made by keywheel");
+    const auto key = find(id);
+    if (key >= keys_.size())
+        return not_openable("it was sealed under another master key (" + std::string(id) +
+                            ", ours is " + key_id() + ")");
+    auto packed = from_base64url(sealed.substr(sealed_prefix.size() + key_id_chars + 1));
     if (!packed || packed->size() < nonce_size + tag_size) return not_openable("it is damaged");
 
     const unsigned char* nonce = bytes_of(*packed);
@@ -259,7 +295,8 @@ result<secret> sealer::open(std::string_view sealed, std::string_view associated
     int size = 0;
     const bool ok =
         context != nullptr &&
-        EVP_DecryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key_.data(), nonce) == 1 &&
+        EVP_DecryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, keys_[key].bytes.data(),
+                           nonce) == 1 &&
         EVP_DecryptUpdate(context.get(), nullptr, &size, bytes_of(associated),
                           static_cast<int>(associated.size())) == 1 &&
         EVP_DecryptUpdate(context.get(), out, &size, body, static_cast<int>(body_size)) == 1 &&

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/error.hpp"
 #include "core/secret.hpp"
@@ -41,25 +42,44 @@ class hmac_sha256 {
 
 // AES-256-GCM (NIST SP 800-38D) under a master key. A sealed text is
 // "kw1.<key id>.<base64url of nonce ‖ ciphertext ‖ tag>"; the associated data (a record's id) is
-// not stored, so a sealed text moved to another record does not open. Any thread may call.
+// not stored, so a sealed text moved to another record does not open. It may know several master
+// keys, of which one seals and each opens what it sealed. Any thread may call what is const, as
+// long as nobody changes the keys.
 class sealer {
   public:
     // Exactly 32 bytes are the key itself; any other text of 32 or more goes through scrypt with a
     // fixed application salt. Shorter: std::invalid_argument.
     explicit sealer(const secret& master_key);
-    sealer(const sealer&) = default;
-    sealer& operator=(const sealer&) = default;
-    ~sealer();
+    // One more key, which opens; its id. One that is known already changes nothing.
+    std::string add(const secret& master_key);
+    // Seals with this one of the known keys from now on; false: it is not known.
+    bool seal_with(std::string_view key_id) noexcept;
+    [[nodiscard]] bool knows(std::string_view key_id) const noexcept;
+
     [[nodiscard]] std::string seal(const secret& plain, std::string_view associated) const;
     // errc::invalid_argument: not ours, tampered with, another key or other associated data.
     [[nodiscard]] result<secret> open(std::string_view sealed, std::string_view associated) const;
-    // First 8 hex digits of SHA-256 of the key: tells which master key sealed a record.
-    [[nodiscard]] const std::string& key_id() const noexcept { return key_id_; }
+    // First 8 hex digits of SHA-256 of the key that seals: tells which master key sealed a record.
+    [[nodiscard]] const std::string& key_id() const noexcept { return keys_[seals_].id; }
+    [[nodiscard]] std::vector<std::string> key_ids() const;
 
   private:
-    std::array<std::uint8_t, 32> key_{};
-    std::string key_id_;
+    struct master_key {
+        explicit master_key(const secret& text);
+        master_key(const master_key&) = default;
+        master_key& operator=(const master_key&) = default;
+        ~master_key();
+        std::array<std::uint8_t, 32> bytes{};
+        std::string id;
+    };
+    [[nodiscard]] std::size_t find(std::string_view key_id) const noexcept;
+
+    std::vector<master_key> keys_;
+    std::size_t seals_ = 0;
 };
+
+// The id of the master key of a sealed text; "" if it is no such text.
+[[nodiscard]] std::string_view sealed_by(std::string_view sealed) noexcept;
 
 // For what leaves the house: AES-256-GCM under a key that scrypt makes of a passphrase and a random
 // salt, some 100 ms and 32 MiB. "kwp1.<salt>.<sealed text>"; the parameters belong to the prefix,

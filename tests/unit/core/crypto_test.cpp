@@ -90,6 +90,31 @@ TEST_CASE("a sealed secret opens for its own record and key only") {
     CHECK(mine.open(mine.seal(secret(), "r"), "r").value().empty());
 }
 
+TEST_CASE("of several master keys one seals and all open") {
+    const secret old_key("0123456789abcdef0123456789abcdef");
+    const secret new_key("fedcba9876543210fedcba9876543210");
+    sealer ring(old_key);
+    const auto before = ring.seal(secret("x"), "r");
+    const auto old_id = ring.key_id();
+    const auto new_id = ring.add(new_key);
+    CHECK(ring.add(old_key) == old_id);
+    CHECK(ring.key_ids() == std::vector{old_id, new_id});
+    CHECK(ring.key_id() == old_id);  // one more key does not seal by itself
+    CHECK_FALSE(ring.seal_with("00000000"));
+    REQUIRE(ring.seal_with(new_id));
+    const auto after = ring.seal(secret("x"), "r");
+    CHECK(sealed_by(before) == old_id);
+    CHECK(sealed_by(after) == new_id);
+    CHECK(ring.open(before, "r").value().reveal() == "x");
+    CHECK(ring.open(after, "r").value().reveal() == "x");
+    CHECK_FALSE(sealer(old_key).open(after, "r").has_value());
+    CHECK_FALSE(sealer(new_key).open(before, "r").has_value());
+    // another key's id on the text is no way round
+    CHECK_FALSE(ring.open("kw1." + old_id + after.substr(12), "r").has_value());
+    for (const char* text : {"", "kw1.", "kw1.0123456", "kw1.01234567", "kw2.01234567.x"})
+        CHECK(sealed_by(text).empty());
+}
+
 TEST_CASE("a master key of another length is derived, a short one refused") {
     const std::string text = "a passphrase of more than thirty-two characters";
     const sealer a{secret(text)};
