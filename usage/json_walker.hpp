@@ -94,23 +94,41 @@ class json_walker {
                 case ']':
                     close(handler);
                     break;
-                case '"':
+                case '"': {
                     if (depth_ == 0) {
                         dead_ = true;
                         return end;
                     }
-                    size_ = length_ = 0;
-                    escaped_ = false;
-                    in_ = place::string;
-                    return p + 1;
-                default:
+                    // Most strings lie whole in the piece and have no escape: nothing is copied.
+                    const char* const begin = p + 1;
+                    const char* const stop = find_quote(begin, end);
+                    if (stop == end || *stop != '"') {
+                        size_ = length_ = 0;
+                        escaped_ = false;
+                        in_ = place::string;
+                        return begin;
+                    }
+                    const auto length = static_cast<std::size_t>(stop - begin);
+                    string_ends({begin, std::min(length, max_text)}, length, handler);
+                    p = stop;
+                    break;
+                }
+                default: {
                     if (depth_ == 0) {  // neither object nor array: nothing for us
                         dead_ = true;
                         return end;
                     }
-                    size_ = length_ = 0;
-                    in_ = place::scalar;
-                    return p;
+                    const char* const stop = find_scalar_end(p, end);
+                    if (stop == end) {
+                        size_ = length_ = 0;
+                        in_ = place::scalar;
+                        return p;
+                    }
+                    const auto length = static_cast<std::size_t>(stop - p);
+                    scalar_ends({p, std::min(length, max_text)}, length, handler);
+                    p = stop - 1;
+                    break;
+                }
             }
         }
         return p;
@@ -128,7 +146,7 @@ class json_walker {
             if (stop == end) return end;
             if (*stop == '"') {
                 in_ = place::structure;
-                string_ends(handler);
+                string_ends(kept(), length_, handler);
                 return stop + 1;
             }
             ++length_;
@@ -142,38 +160,42 @@ class json_walker {
         }
     }
 
-    void string_ends(Handler& handler) {
+    const char* scalar_piece(const char* p, const char* end, Handler& handler) {
+        const char* const stop = find_scalar_end(p, end);
+        keep(p, static_cast<std::size_t>(stop - p));
+        if (stop == end) return end;
+        in_ = place::structure;
+        scalar_ends(kept(), length_, handler);
+        return stop;
+    }
+
+    [[nodiscard]] std::string_view kept() const noexcept { return {text_.data(), size_}; }
+
+    // begin: the first bytes of a string or scalar of that length, whose end was just read.
+    void string_ends(std::string_view begin, std::size_t length, Handler& handler) {
         level& at = top();
         at.empty = false;
-        if (!at.is_array && !value_next_) {
-            name_ = find_key({text_.data(), size_});
-            return;
-        }
-        value_ends(json_value::kind::string, handler);
+        if (!at.is_array && !value_next_)
+            name_ = find_key(begin);
+        else
+            value_ends(json_value::kind::string, begin, length, handler);
     }
 
-    const char* scalar_piece(const char* p, const char* end, Handler& handler) {
-        const char* const start = p;
-        while (p != end && *p != ',' && *p != '}' && *p != ']' && *p != ' ' && *p != '\n' &&
-               *p != '\r' && *p != '\t' && *p != ':' && *p != '"' && *p != '{' && *p != '[')
-            ++p;
-        keep(start, static_cast<std::size_t>(p - start));
-        if (p == end) return p;
-        in_ = place::structure;
+    void scalar_ends(std::string_view begin, std::size_t length, Handler& handler) {
         top().empty = false;
-        const char first = text_[0];
+        const char first = begin.front();
         const bool number = first == '-' || (first >= '0' && first <= '9');
-        value_ends(number ? json_value::kind::number : json_value::kind::literal, handler);
-        return p;
+        value_ends(number ? json_value::kind::number : json_value::kind::literal, begin, length,
+                   handler);
     }
 
-    void value_ends(json_value::kind what, Handler& handler) {
+    void value_ends(json_value::kind what, std::string_view begin, std::size_t length,
+                    Handler& handler) {
         const level& at = top();
         const key name = at.is_array ? key::item : name_;
         value_next_ = at.is_array;
         if (depth_ > max_depth) return;
-        handler.on_value(
-            json_value{below(at.path, name), name, what, {text_.data(), size_}, length_});
+        handler.on_value({below(at.path, name), name, what, begin, length});
     }
 
     void open(bool is_array, Handler& handler) {

@@ -1,9 +1,11 @@
 // Byte searches that the scanners share: 16 bytes a step where SSE2 is at hand (every x86-64).
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -63,6 +65,21 @@ namespace kw::usage {
     for (; end - p >= 2; ++p)
         if (p[0] == '"' && p[1] == ':') return p;
     return end;
+}
+
+// What cannot belong to a number or literal of JSON: blanks, structure, a quote.
+inline constexpr auto ends_scalar = [] {
+    std::array<bool, 256> ends{};
+    for (const char c : std::string_view(",:]}[{ \n\r\t\""))
+        ends[static_cast<unsigned char>(c)] = true;
+    return ends;
+}();
+
+// First byte in [p, end) that ends a number or literal, or end.
+[[nodiscard]] inline const char* find_scalar_end(const char* p, const char* end) noexcept {
+    while (p != end && !ends_scalar[static_cast<unsigned char>(*p)])
+        ++p;
+    return p;
 }
 
 [[nodiscard]] inline const char* skip_blanks(const char* p, const char* end) noexcept {

@@ -48,6 +48,25 @@ void configure(benchmark::State& state) {
 }
 BENCHMARK(configure);
 
+// An ordinary answer that is not streamed, 1.4 KB.
+void answer_body(benchmark::State& state) {
+    std::string body =
+        R"({"id":"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT","object":"chat.completion","created":1741569952,"model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"message":{"role":"assistant","content":")";
+    while (body.size() < 900)
+        body += "Words as a model says them. ";
+    body +=
+        R"(","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},"service_tier":"default","system_fingerprint":"fp_44709d6fcb"})";
+    kw::usage::scanner s;
+    for (auto _ : state) {
+        s.configure("application/json", "");
+        s.feed(body);
+        s.finish(true);
+        benchmark::DoNotOptimize(s.result());
+    }
+    state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(body.size()));
+}
+BENCHMARK(answer_body);
+
 void embeddings_body(benchmark::State& state) {
     std::string body = R"({"data":[{"embedding":[0.25)";
     while (body.size() < (std::size_t{1} << 20U))
