@@ -8,6 +8,7 @@
 #include <openssl/rand.h>
 
 #include <algorithm>
+#include <mutex>
 #include <stdexcept>
 
 namespace kw::crypto {
@@ -190,6 +191,32 @@ digest hmac_sha256::operator()(std::string_view text) noexcept {
     return out;
 }
 
+struct sealer::master_key {
+    explicit master_key(const secret& text);
+    master_key(const master_key&) = delete;
+    master_key& operator=(const master_key&) = delete;
+    ~master_key();
+    std::array<std::uint8_t, 32> bytes{};
+    std::string id;
+};
+
+// A key that is made never changes: who seals or opens holds it, not the lock.
+struct sealer::ring {
+    mutable std::mutex mutex;
+    std::vector<std::shared_ptr<const master_key>> keys;
+    std::shared_ptr<const master_key> seals;
+
+    [[nodiscard]] std::shared_ptr<const master_key> find(std::string_view id) const {
+        const std::lock_guard lock(mutex);
+        const auto at = std::ranges::find(keys, id, [](const auto& k) { return k->id; });
+        return at == keys.end() ? nullptr : *at;
+    }
+    [[nodiscard]] std::shared_ptr<const master_key> sealing() const {
+        const std::lock_guard lock(mutex);
+        return seals;
+    }
+};
+
 sealer::master_key::master_key(const secret& text) {
     const auto given = text.reveal();
     if (given.size() < bytes.size()) {
@@ -212,36 +239,40 @@ sealer::master_key::~master_key() {
     OPENSSL_cleanse(bytes.data(), bytes.size());
 }
 
-sealer::sealer(const secret& master_key) {
-    keys_.emplace_back(master_key);
+sealer::sealer(const secret& master_key) : ring_(std::make_shared<ring>()) {
+    ring_->seals = ring_->keys.emplace_back(std::make_shared<const struct master_key>(master_key));
 }
 
 std::string sealer::add(const secret& master_key) {
-    auto made = sealer::master_key(master_key);
-    auto id = made.id;
-    if (!knows(id)) keys_.push_back(std::move(made));
-    return id;
+    auto made = std::make_shared<const struct master_key>(master_key);
+    if (ring_->find(made->id) == nullptr) {
+        const std::lock_guard lock(ring_->mutex);
+        ring_->keys.push_back(made);
+    }
+    return made->id;
 }
 
-std::size_t sealer::find(std::string_view key_id) const noexcept {
-    return static_cast<std::size_t>(std::ranges::find(keys_, key_id, &master_key::id) -
-                                    keys_.begin());
+bool sealer::knows(std::string_view key_id) const {
+    return ring_->find(key_id) != nullptr;
 }
 
-bool sealer::knows(std::string_view key_id) const noexcept {
-    return find(key_id) < keys_.size();
+bool sealer::seal_with(std::string_view key_id) {
+    auto key = ring_->find(key_id);
+    if (key == nullptr) return false;
+    const std::lock_guard lock(ring_->mutex);
+    ring_->seals = std::move(key);
+    return true;
 }
 
-bool sealer::seal_with(std::string_view key_id) noexcept {
-    const auto at = find(key_id);
-    if (at < keys_.size()) seals_ = at;
-    return at < keys_.size();
+std::string sealer::key_id() const {
+    return ring_->sealing()->id;
 }
 
 std::vector<std::string> sealer::key_ids() const {
+    const std::lock_guard lock(ring_->mutex);
     std::vector<std::string> out;
-    for (const auto& key : keys_)
-        out.push_back(key.id);
+    for (const auto& key : ring_->keys)
+        out.push_back(key->id);
     return out;
 }
 
@@ -253,6 +284,7 @@ std::string_view sealed_by(std::string_view sealed) noexcept {
 }
 
 std::string sealer::seal(const secret& plain, std::string_view associated) const {
+    const auto key = ring_->sealing();
     const auto text = plain.reveal();
     std::string packed(nonce_size + text.size() + tag_size, '\0');
     auto* nonce = reinterpret_cast<std::uint8_t*>(packed.data());
@@ -261,8 +293,8 @@ std::string sealer::seal(const secret& plain, std::string_view associated) const
     const cipher_context context(EVP_CIPHER_CTX_new());
     int size = 0;
     require(context != nullptr &&
-                EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr,
-                                   keys_[seals_].bytes.data(), nonce) == 1 &&
+                EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key->bytes.data(),
+                                   nonce) == 1 &&
                 EVP_EncryptUpdate(context.get(), nullptr, &size, bytes_of(associated),
                                   static_cast<int>(associated.size())) == 1 &&
                 EVP_EncryptUpdate(context.get(), body, &size, bytes_of(text),
@@ -271,14 +303,14 @@ std::string sealer::seal(const secret& plain, std::string_view associated) const
                 EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, tag_size,
                                     body + text.size()) == 1,
             "AES-256-GCM");
-    return std::string(sealed_prefix) + key_id() + '.' + to_base64url({nonce, packed.size()});
+    return std::string(sealed_prefix) + key->id + '.' + to_base64url({nonce, packed.size()});
 }
 
 result<secret> sealer::open(std::string_view sealed, std::string_view associated) const {
     const auto id = sealed_by(sealed);
     if (id.empty()) return not_openable("not made by keywheel");
-    const auto key = find(id);
-    if (key >= keys_.size())
+    const auto key = ring_->find(id);
+    if (key == nullptr)
         return not_openable("it was sealed under another master key (" + std::string(id) +
                             ", ours is " + key_id() + ")");
     auto packed = from_base64url(sealed.substr(sealed_prefix.size() + key_id_chars + 1));
@@ -295,8 +327,8 @@ result<secret> sealer::open(std::string_view sealed, std::string_view associated
     int size = 0;
     const bool ok =
         context != nullptr &&
-        EVP_DecryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, keys_[key].bytes.data(),
-                           nonce) == 1 &&
+        EVP_DecryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key->bytes.data(), nonce) ==
+            1 &&
         EVP_DecryptUpdate(context.get(), nullptr, &size, bytes_of(associated),
                           static_cast<int>(associated.size())) == 1 &&
         EVP_DecryptUpdate(context.get(), out, &size, body, static_cast<int>(body_size)) == 1 &&

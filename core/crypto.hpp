@@ -43,8 +43,8 @@ class hmac_sha256 {
 // AES-256-GCM (NIST SP 800-38D) under a master key. A sealed text is
 // "kw1.<key id>.<base64url of nonce ‖ ciphertext ‖ tag>"; the associated data (a record's id) is
 // not stored, so a sealed text moved to another record does not open. It may know several master
-// keys, of which one seals and each opens what it sealed. Any thread may call what is const, as
-// long as nobody changes the keys.
+// keys, of which one seals and each opens what it sealed. Any thread may call; copies share what
+// they know.
 class sealer {
   public:
     // Exactly 32 bytes are the key itself; any other text of 32 or more goes through scrypt with a
@@ -53,29 +53,20 @@ class sealer {
     // One more key, which opens; its id. One that is known already changes nothing.
     std::string add(const secret& master_key);
     // Seals with this one of the known keys from now on; false: it is not known.
-    bool seal_with(std::string_view key_id) noexcept;
-    [[nodiscard]] bool knows(std::string_view key_id) const noexcept;
+    bool seal_with(std::string_view key_id);
+    [[nodiscard]] bool knows(std::string_view key_id) const;
 
     [[nodiscard]] std::string seal(const secret& plain, std::string_view associated) const;
     // errc::invalid_argument: not ours, tampered with, another key or other associated data.
     [[nodiscard]] result<secret> open(std::string_view sealed, std::string_view associated) const;
     // First 8 hex digits of SHA-256 of the key that seals: tells which master key sealed a record.
-    [[nodiscard]] const std::string& key_id() const noexcept { return keys_[seals_].id; }
+    [[nodiscard]] std::string key_id() const;
     [[nodiscard]] std::vector<std::string> key_ids() const;
 
   private:
-    struct master_key {
-        explicit master_key(const secret& text);
-        master_key(const master_key&) = default;
-        master_key& operator=(const master_key&) = default;
-        ~master_key();
-        std::array<std::uint8_t, 32> bytes{};
-        std::string id;
-    };
-    [[nodiscard]] std::size_t find(std::string_view key_id) const noexcept;
-
-    std::vector<master_key> keys_;
-    std::size_t seals_ = 0;
+    struct master_key;
+    struct ring;
+    std::shared_ptr<ring> ring_;
 };
 
 // The id of the master key of a sealed text; "" if it is no such text.
