@@ -6,10 +6,18 @@
 
 #include "store/redis/cap_script.hpp"
 #include "store/redis/key_scripts.hpp"
+#include "store/redis/object_script.hpp"
 
 namespace kw::store::redis {
 
-enum class script : std::size_t { change_record, apply_batch, tell_keys, read_keys, ask_caps };
+enum class script : std::size_t {
+    change_record,
+    apply_batch,
+    tell_keys,
+    read_keys,
+    ask_caps,
+    bind_object
+};
 
 // KEYS: records of the kind, ids of the kind, revision, feed; audit trail, its times.
 // ARGV: id, revision it must have, json, "1" to erase, feed member, channel; and with an entry of
@@ -80,7 +88,8 @@ end
 return {1, ARGV[1]}
 )";
 
-inline constexpr std::array all_scripts{change_record_script, apply_batch_script, tell_keys_script,
-                                        read_keys_script, ask_caps_script};
+inline constexpr std::array all_scripts{change_record_script, apply_batch_script,
+                                        tell_keys_script,     read_keys_script,
+                                        ask_caps_script,      bind_object_script};
 
 }  // namespace kw::store::redis

@@ -1,0 +1,138 @@
+// The thread between event loops and the board of objects.
+#include <pthread.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "store/objects.hpp"
+
+namespace kw::store {
+namespace {
+
+constexpr std::size_t max_waiting = 16'384;
+constexpr std::size_t most_at_once = 256;
+
+struct step {
+    std::vector<std::string> ids;
+    object_desk::found found;
+    std::string owner;
+    object_desk::listed listed;
+    std::vector<object_binding> all;
+    object_desk::bound bound;
+};
+
+error too_many() {
+    return error(errc::store_unavailable, "too many questions about objects wait for the store",
+                 error_source::store);
+}
+
+}  // namespace
+
+struct object_desk::impl {
+    std::unique_ptr<object_board> board;
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::deque<step> queue;  // guarded by mutex, like `stopping`
+    bool stopping = false;
+    std::thread thread;
+
+    bool push(step& s) {
+        const std::lock_guard lock(mutex);
+        if (queue.size() >= max_waiting) return false;
+        queue.push_back(std::move(s));
+        changed.notify_one();
+        return true;
+    }
+
+    void run() {
+        for (;;) {
+            std::deque<step> now;
+            {
+                std::unique_lock lock(mutex);
+                changed.wait(lock, [this] { return stopping || !queue.empty(); });
+                if (queue.empty()) return;
+                now.swap(queue);
+            }
+            while (!now.empty())
+                serve(now);
+        }
+    }
+
+    // The steps of one kind that stand first, together.
+    void serve(std::deque<step>& all) {
+        std::vector<step> some;
+        const auto kind = [](const step& s) { return s.bound ? 0 : s.found ? 1 : 2; };
+        const int first = kind(all.front());
+        while (!all.empty() && kind(all.front()) == first && some.size() < most_at_once) {
+            some.push_back(std::move(all.front()));
+            all.pop_front();
+            if (first == 2) break;
+        }
+        if (first == 0) {
+            std::vector<object_binding> bindings;
+            for (auto& s : some)
+                std::move(s.all.begin(), s.all.end(), std::back_inserter(bindings));
+            const bool done = board->bind(bindings).has_value();
+            for (auto& s : some)
+                s.bound(done);
+        } else if (first == 1) {
+            std::vector<std::string> ids;
+            for (const auto& s : some)
+                ids.insert(ids.end(), s.ids.begin(), s.ids.end());
+            auto got = board->find(ids);
+            std::size_t at = 0;
+            for (auto& s : some) {
+                if (!got) {
+                    s.found(got.error());
+                    continue;
+                }
+                const auto from = got->begin() + static_cast<std::ptrdiff_t>(at);
+                s.found(std::vector<object_place>(
+                    from, from + static_cast<std::ptrdiff_t>(s.ids.size())));
+                at += s.ids.size();
+            }
+        } else {
+            some.front().listed(board->accounts_of(some.front().owner));
+        }
+    }
+};
+
+object_desk::object_desk(std::unique_ptr<object_board> board) : impl_(std::make_unique<impl>()) {
+    impl_->board = std::move(board);
+    impl_->thread = std::thread([this] { impl_->run(); });
+    ::pthread_setname_np(impl_->thread.native_handle(), "kw-objects");
+}
+
+object_desk::~object_desk() {
+    {
+        const std::lock_guard lock(impl_->mutex);
+        impl_->stopping = true;
+    }
+    impl_->changed.notify_one();
+    impl_->thread.join();
+}
+
+void object_desk::find(std::vector<std::string> ids, found done) {
+    step s;
+    s.ids = std::move(ids);
+    s.found = std::move(done);
+    if (!impl_->push(s)) s.found(too_many());
+}
+
+void object_desk::accounts_of(std::string owner, listed done) {
+    step s;
+    s.owner = std::move(owner);
+    s.listed = std::move(done);
+    if (!impl_->push(s)) s.listed(too_many());
+}
+
+void object_desk::bind(std::vector<object_binding> all, bound done) {
+    step s;
+    s.all = std::move(all);
+    s.bound = std::move(done);
+    if (!impl_->push(s)) s.bound(false);
+}
+
+}  // namespace kw::store
