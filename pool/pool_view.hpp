@@ -68,6 +68,12 @@ class group_view {
     mutable std::vector<std::pair<std::vector<bool>, std::unique_ptr<lane>>> lanes_;
 };
 
+// A key as an account names it.
+struct account_member {
+    const group_view* tier = nullptr;
+    std::uint32_t key = 0;  // index into tier->keys()
+};
+
 // What workers hold. Keep it (shared_ptr) while pointers from it are in use, or copy the few
 // shared_ptrs that an exchange needs.
 class pool_view {

@@ -256,6 +256,45 @@ struct selector::impl {
         return nullptr;
     }
 
+    static bool allowed(const step& s, const pick_request& r, const candidate& k) noexcept {
+        if (!r.restricted) return true;
+        return std::ranges::any_of(
+            r.only, [&](const account_member& m) { return m.tier == s.tier && m.key == k.member; });
+    }
+
+    // The idlest key of an account.
+    static const candidate* try_only(const step& s, const pick_request& r, bool commit) {
+        choice c;
+        c.now = mono_ns(r.now);
+        const auto rank = [](const candidate& k) {
+            return std::pair(k.state->in_flight.load(relaxed), k.state->last_used.load(relaxed));
+        };
+        std::array<slot_id, max_races + 32> skip;
+        std::size_t skipped = std::min(r.tried.size(), skip.size() - max_races);
+        std::copy_n(r.tried.begin(), skipped, skip.begin());
+        for (std::size_t races = 0; races < max_races; ++races) {
+            c.tried = {skip.data(), skipped};
+            const candidate* best = nullptr;
+            for (const account_member& m : r.only) {
+                if (m.tier != s.tier) continue;
+                const auto& keys = s.lane->shared->keys;  // in id order, as members are
+                const auto k =
+                    std::ranges::lower_bound(keys, m.key, std::less<>(), &candidate::member);
+                if (k == keys.end() || k->member != m.key || !c.eligible(*k)) continue;
+                if (!r.bound_key.empty() && s.tier->keys()[m.key].key->id != r.bound_key) continue;
+                if (best == nullptr || rank(*k) < rank(*best)) best = &*k;
+            }
+            if (best == nullptr || !commit || take(c, *best, r.estimated_tokens)) return best;
+            skip[skipped++] = best->slot;
+        }
+        return nullptr;
+    }
+
+    const candidate* try_step(const step& s, const pick_request& r, bool commit) {
+        if (r.restricted) return try_only(s, r, commit);
+        return r.bound_key.empty() ? try_lane(s, r, commit) : try_bound(s, r, commit);
+    }
+
     // The key that is back soonest of those that only rest; the idler of equals.
     static const candidate* try_resting(const step& s, const pick_request& r, bool commit) {
         const auto rank = [](const candidate& k) {
@@ -269,7 +308,7 @@ struct selector::impl {
             if (k.state->status() != key_status::cooling ||
                 (k.capped && k.state->lacks(k.state->in_flight.load(relaxed)) != 0) ||
                 (quota <= 0 && quota != unknown_amount) ||
-                std::ranges::find(r.tried, k.slot) != r.tried.end() ||
+                std::ranges::find(r.tried, k.slot) != r.tried.end() || !allowed(s, r, k) ||
                 (!r.bound_key.empty() && key.id != r.bound_key) ||
                 (!r.provider.empty() && provider_of(s.tier->settings(), key) != r.provider))
                 continue;
@@ -297,13 +336,13 @@ struct selector::impl {
         for (std::size_t i = 0; i < f.considered.size(); ++i) {
             const step& s = f.considered[i];
             if (!wanted(s, r)) continue;
-            if (r.strict && !first && s.tier->settings().priority != priority) {
+            if (r.strict && !r.restricted && !first && s.tier->settings().priority != priority) {
                 f.considered = f.considered.first(i);
                 break;
             }
             first = false;
             priority = s.tier->settings().priority;
-            f.key = r.bound_key.empty() ? try_lane(s, r, commit) : try_bound(s, r, commit);
+            f.key = try_step(s, r, commit);
             if (f.key != nullptr) {
                 f.at = s;
                 return f;
@@ -343,6 +382,7 @@ struct selector::impl {
             if (!wanted(s, r)) continue;
             any_group = true;
             for (const candidate& k : s.lane->shared->keys) {
+                if (!allowed(s, r, k)) continue;
                 if (!r.provider.empty() &&
                     provider_of(s.tier->settings(), *s.tier->keys()[k.member].key) != r.provider) {
                     continue;

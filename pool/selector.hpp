@@ -22,6 +22,9 @@ struct pick_request {
     std::string_view bound_key;      // id of the only key allowed; "" : none
     std::string_view only_group;     // of `model@group`; "" : none
     std::span<const slot_id> tried;  // never again in this request
+    // With restricted: only these keys, whatever the strategy says; the idlest of them.
+    std::span<const account_member> only;
+    bool restricted = false;
     std::int32_t estimated_tokens = 0;
     mono_time now{};
     bool strict = false;  // only the first tier that serves the model, no fall to the next
