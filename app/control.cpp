@@ -112,10 +112,7 @@ void runtime::impl::refresh(bool force) {
         publish();
         if (!stale) {
             load_budgets();
-            const store::snapshot set = catalog_->save();
-            if (auto saved = saved_->save(set.revision, set.records); !saved)
-                log::event(log::level::warn, "snapshot.not_saved",
-                           {{"err", saved.error().context}});
+            if (saver_) saver_->note_change();
         }
     }
     ready_ = !pepper_.empty();
@@ -196,6 +193,7 @@ net::task<void> runtime::impl::feed_rounds() {
     while (!stopping_) {
         refresh(false);
         if (!stale_) first_uses_->write(*catalog_);
+        if (saver_) saver_->round();
         co_await net::sleep_until(w, control_.get().now() + feed_interval);
     }
 }

@@ -20,6 +20,7 @@
 #include "proxy/worker.hpp"
 #include "store/data_dir.hpp"
 #include "store/journal_shipper.hpp"
+#include "store/snapshot_file.hpp"
 
 namespace kw::app {
 namespace {
@@ -204,7 +205,6 @@ void runtime::impl::open_store() {
                         found->front());
         }
     }
-    saved_ = std::make_unique<store::snapshot_file>(s.data_dir + "/snapshot.sealed", *sealer_);
     catalog_ = std::make_unique<jobs::catalog>(*store_, *sealer_);
     journal_ = value_or_give_up(store::journal::open({.folder = s.data_dir + "/journal",
                                                       .fsync = fsync_of(s.journal_fsync),
@@ -213,12 +213,18 @@ void runtime::impl::open_store() {
                                 "the journal in " + s.data_dir + "/journal");
     shipper_ = std::make_unique<store::journal_shipper>(*journal_, *store_, clock_);
 
-    if (auto read = catalog_->refresh(); !read) {
+    const auto read = catalog_->refresh();
+    if (s.redis_url.empty()) {  // its file is at hand, or nothing is
+        if (!read) give_up("the embedded store in " + s.data_dir + ": " + read.error().context);
+        return;
+    }
+    const std::string saved_snapshot = s.data_dir + "/snapshot.sealed";
+    saver_ = std::make_unique<jobs::snapshot_saver>(
+        saved_snapshot, *sealer_, [this] { return catalog_->save(); }, clock_, registry_);
+    if (!read) {
         stale_ = true;
-        auto old = saved_->load();
-        if (old)
-            catalog_->load(*old);
-        else if (old.error().code != errc::store_not_found)
+        const auto old = catalog_->load(store::snapshot_file(saved_snapshot, *sealer_));
+        if (!old && old.error().code != errc::store_not_found)
             give_up("the store is out of reach (" + read.error().context +
                     ") and the saved snapshot cannot be used (" + old.error().context + ")");
         log::event(
@@ -472,6 +478,7 @@ void runtime::stop(const std::function<bool()>& hurry) {
     m.stopping_ = true;
     m.control_.stop();
     m.control_.join();
+    if (m.saver_) m.saver_->finish();
     m.report(m.health_.drain());
     m.lessee_->leave();
     if (!m.sharer_->flush(3s)) log::event(log::level::warn, "keys.not_flushed");

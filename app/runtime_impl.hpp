@@ -30,6 +30,7 @@
 #include "jobs/prober.hpp"
 #include "jobs/seed.hpp"
 #include "jobs/side_thread.hpp"
+#include "jobs/snapshot_saver.hpp"
 #include "mock/mock_upstream.hpp"
 #include "net/control_port.hpp"
 #include "net/resolver.hpp"
@@ -41,7 +42,6 @@
 #include "store/caps.hpp"
 #include "store/journal.hpp"
 #include "store/journal_shipper.hpp"
-#include "store/snapshot_file.hpp"
 #include "store/store.hpp"
 
 namespace kw::app {
@@ -115,7 +115,6 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::unique_ptr<mock::mock_upstream> demo_;
     std::unique_ptr<crypto::sealer> sealer_;
     std::unique_ptr<store::store> store_;
-    std::unique_ptr<store::snapshot_file> saved_;
     std::unique_ptr<store::journal> journal_;
     std::unique_ptr<store::journal_shipper> shipper_;
     secret pepper_;
@@ -125,6 +124,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     pool::state_table states_;
     pool::health health_;
     std::unique_ptr<jobs::catalog> catalog_;
+    std::unique_ptr<jobs::snapshot_saver> saver_;  // none with the embedded store
     snapshot_builder builder_{states_};
     std::unique_ptr<admin::trail> trail_;
     std::unique_ptr<admin::lease_desk> leases_;

@@ -48,34 +48,40 @@ result<bool> catalog::refresh() {
     }
 }
 
-void catalog::load(const store::snapshot& saved) {
+result<void> catalog::load(const store::snapshot_file& saved) {
     clear();
+    const auto revision = saved.load([this](const store::record& r) { take(r); });
+    if (!revision) {
+        clear();
+        return revision.error();
+    }
     from_file_ = true;
-    revision_ = saved.revision;
-    for (const store::record& r : saved.records)
-        take(r);
+    revision_ = *revision;
+    return {};
 }
 
 store::snapshot catalog::save() const {
-    store::snapshot s;
-    s.revision = revision_;
-    s.records.reserve(records_.size());
+    std::vector<std::shared_ptr<const store::record>> records;
+    records.reserve(records_.size());
     for (const auto& [name, r] : records_)
-        s.records.push_back(r);
-    return s;
+        records.push_back(r);
+    return {revision_, [records = std::move(records)](const store::record_sink& to) {
+                for (const auto& r : records)
+                    to(*r);
+            }};
 }
 
 std::vector<const store::record*> catalog::of_kind(std::string_view kind) const {
     std::vector<const store::record*> out;
     for (auto at = records_.lower_bound(std::pair(std::string(kind), std::string()));
          at != records_.end() && at->first.first == kind; ++at)
-        out.push_back(&at->second);
+        out.push_back(at->second.get());
     return out;
 }
 
 const store::record* catalog::find(std::string_view kind, std::string_view id) const {
     const auto it = records_.find(std::pair(std::string(kind), std::string(id)));
-    return it == records_.end() ? nullptr : &it->second;
+    return it == records_.end() ? nullptr : it->second.get();
 }
 
 void catalog::take(const store::record& r) {
@@ -93,7 +99,7 @@ void catalog::take(const store::record& r) {
         access_.insert_or_assign(r.id, std::move(*k));
         access_changed_ = true;
     }
-    records_.insert_or_assign(std::pair(r.kind, r.id), r);
+    records_.insert_or_assign(std::pair(r.kind, r.id), std::make_shared<const store::record>(r));
 }
 
 void catalog::drop(std::string_view kind, const std::string& id) {

@@ -29,9 +29,10 @@ class catalog {
 
     // Takes in what changed; true if anything did. errc::store_unavailable: nothing was changed.
     result<bool> refresh();
-    // Instead of the store while that cannot be reached: the last set that was saved.
-    void load(const store::snapshot& saved);
-    // For saving. In order of kind and id.
+    // Instead of the store while that cannot be reached: the last set that was saved. Fails as the
+    // file does; nothing is known then.
+    result<void> load(const store::snapshot_file& saved);
+    // For saving: what is known now, to be read by any thread. In order of kind and id.
     [[nodiscard]] store::snapshot save() const;
 
     [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
@@ -66,7 +67,8 @@ class catalog {
     std::uint64_t revision_ = 0;
     bool from_file_ = false;
     bool access_changed_ = true;
-    std::map<std::pair<std::string, std::string>, store::record, std::less<>> records_;
+    std::map<std::pair<std::string, std::string>, std::shared_ptr<const store::record>, std::less<>>
+        records_;
     std::map<std::string, pool::group_ptr> groups_;
     std::map<std::string, pool::key_ptr> keys_;
     std::map<std::string, auth::access_key> access_;

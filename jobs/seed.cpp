@@ -138,14 +138,12 @@ result<void> seed_access_keys(const config::settings& settings, const catalog& k
         if (auto put = declare_access_key(key, known, with); !put) return put;
     }
     // One that is declared no more is disabled, never forgotten: its books stay readable.
-    const store::snapshot all = known.save();
-    for (const store::record& r : all.records) {
-        if (r.kind != auth::access_key_kind || declared.contains(r.id)) continue;
-        auto key = auth::access_key_from(r);
-        if (!key || !key->declared || key->disabled) continue;
-        key->disabled = true;
-        if (auto put = declare_access_key(*key, known, with); !put) return put;
-        log::event(log::level::info, "access_key.no_longer_declared", {{"id", r.id}});
+    for (const auto& [id, key] : known.access_records()) {
+        if (!key.declared || key.disabled || declared.contains(id)) continue;
+        auth::access_key ended = key;
+        ended.disabled = true;
+        if (auto put = declare_access_key(ended, known, with); !put) return put;
+        log::event(log::level::info, "access_key.no_longer_declared", {{"id", id}});
     }
     return {};
 }

@@ -10,7 +10,6 @@
 #include <filesystem>
 
 #include "core/crypto.hpp"
-#include "store/file.hpp"
 
 namespace kw::store {
 namespace {
@@ -57,25 +56,42 @@ result<void> make_folder(const std::string& path) {
     return failed("cannot make folder", path, errno);
 }
 
-result<void> replace_file(const std::string& path, std::string_view bytes) {
+result<file_replacement> file_replacement::begin(const std::string& path) {
     const auto temporary = path + ".tmp";
     ::unlink(temporary.c_str());
     file out(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!out) return failed("cannot make", temporary, errno);
-    const bool written = write_all(out.get(), bytes) && ::fsync(out.get()) == 0;
-    const int code = errno;
-    out.reset();
-    if (!written) {
-        ::unlink(temporary.c_str());
-        return failed("cannot write", temporary, code);
-    }
-    if (::rename(temporary.c_str(), path.c_str()) != 0) {
-        const int why = errno;
-        ::unlink(temporary.c_str());
-        return failed("cannot replace", path, why);
-    }
-    if (!sync_folder(parent_of(path))) return failed("cannot sync the folder of", path, errno);
+    return file_replacement(path, std::move(out));
+}
+
+file_replacement::~file_replacement() {
+    if (out_) ::unlink(temporary().c_str());
+}
+
+void file_replacement::append(std::string_view bytes) {
+    if (failed_ == 0 && !write_all(out_.get(), bytes)) failed_ = errno;
+}
+
+void file_replacement::begin_with(std::string_view bytes) {
+    if (failed_ == 0 && (::lseek(out_.get(), 0, SEEK_SET) != 0 || !write_all(out_.get(), bytes)))
+        failed_ = errno;
+}
+
+result<void> file_replacement::commit() {
+    if (failed_ == 0 && ::fsync(out_.get()) != 0) failed_ = errno;
+    if (failed_ != 0) return failed("cannot write", temporary(), failed_);
+    if (::rename(temporary().c_str(), path_.c_str()) != 0)
+        return failed("cannot replace", path_, errno);
+    out_.reset();
+    if (!sync_folder(parent_of(path_))) return failed("cannot sync the folder of", path_, errno);
     return {};
+}
+
+result<void> replace_file(const std::string& path, std::string_view bytes) {
+    auto out = file_replacement::begin(path);
+    if (!out) return out.error();
+    out->append(bytes);
+    return out->commit();
 }
 
 result<std::string> read_file(const std::string& path, std::size_t limit) {

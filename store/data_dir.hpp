@@ -5,15 +5,42 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/error.hpp"
 #include "core/secret.hpp"
+#include "store/file.hpp"
 
 namespace kw::store {
 
 // Makes the folder and its parents; a folder that is new gets mode 0700. errc::internal names the
 // path and the reason.
 [[nodiscard]] result<void> make_folder(const std::string& path);
+
+// A file that is written in pieces and takes the old one's place at the end; mode 0600. Without
+// commit() nothing has happened. The first failure is told by commit().
+class file_replacement {
+  public:
+    // errc::internal: nothing can be written there.
+    [[nodiscard]] static result<file_replacement> begin(const std::string& path);
+    file_replacement(file_replacement&&) = default;
+    file_replacement& operator=(file_replacement&&) = default;
+    ~file_replacement();
+
+    void append(std::string_view bytes);
+    // Over what was appended first.
+    void begin_with(std::string_view bytes);
+    // Syncs, renames, syncs the folder.
+    [[nodiscard]] result<void> commit();
+
+  private:
+    file_replacement(std::string path, file out) : path_(std::move(path)), out_(std::move(out)) {}
+    [[nodiscard]] std::string temporary() const { return path_ + ".tmp"; }
+
+    std::string path_;
+    file out_;
+    int failed_ = 0;  // errno
+};
 
 // Writes to a temporary file beside it, syncs, renames, syncs the folder. Mode 0600.
 [[nodiscard]] result<void> replace_file(const std::string& path, std::string_view bytes);

@@ -2,7 +2,9 @@
 // line says how many follow, so that a cut file is noticed.
 #include "store/snapshot_file.hpp"
 
-#include <charconv>
+#include <array>
+#include <cerrno>
+#include <fstream>
 
 #include "store/binary.hpp"
 #include "store/data_dir.hpp"
@@ -11,7 +13,6 @@ namespace kw::store {
 namespace {
 
 constexpr std::size_t line_target = 1U << 20U;
-constexpr std::size_t max_file = std::size_t{4} << 30U;
 
 error damaged(const std::string& path, std::string_view why) {
     return error(errc::invalid_argument, path + ": " + std::string(why), error_source::store);
@@ -38,59 +39,65 @@ bool take_record(std::string_view& in, record& r) {
 snapshot_file::snapshot_file(std::string path, const crypto::sealer& sealer)
     : path_(std::move(path)), sealer_(sealer) {}
 
-result<void> snapshot_file::save(std::uint64_t revision, std::span<const record> records) {
+result<void> snapshot_file::save(const snapshot& records) {
     // A salt in every line's place: lines of two snapshots cannot be mixed.
     std::array<std::uint8_t, 16> salt{};
     crypto::random_bytes(salt);
     const auto mark = crypto::to_hex(salt);
-    std::string lines;
+    std::uint64_t count = 0;
+    const auto head = [&] {
+        std::string text;
+        put_text(text, mark);
+        put_u64(text, records.revision);
+        put_u64(text, count);
+        return sealer_.seal(secret(std::move(text)), place(0)) + '\n';
+    };
+    auto out = file_replacement::begin(path_);
+    if (!out) return out.error();
+    // Its place is kept until the number of lines is known.
+    out->append(head());
     std::string run;
-    std::size_t count = 0;
     const auto close_run = [&] {
-        lines += sealer_.seal(secret(std::move(run)), mark + place(++count));
-        lines += '\n';
+        out->append(sealer_.seal(secret(std::move(run)), mark + place(++count)) + '\n');
         run.clear();
     };
-    for (const auto& r : records) {
+    records.each([&](const record& r) {
         put_record(run, r);
         if (run.size() >= line_target) close_run();
-    }
+    });
     if (!run.empty()) close_run();
-    std::string head;
-    put_text(head, mark);
-    put_u64(head, revision);
-    put_u64(head, count);
-    auto text = sealer_.seal(secret(std::move(head)), place(0)) + '\n';
-    text += lines;
-    return replace_file(path_, text);
+    out->begin_with(head());
+    return out->commit();
 }
 
-result<snapshot> snapshot_file::load() const {
-    const auto text = read_file(path_, max_file);
-    if (!text) return text.error();
-    std::string_view left = *text;
-    const auto next_line = [&] {
-        const auto end = left.find('\n');
-        const auto line = left.substr(0, end);
-        left.remove_prefix(end == std::string_view::npos ? left.size() : end + 1);
-        return line;
+result<std::uint64_t> snapshot_file::load(const record_sink& to) const {
+    std::ifstream in(path_, std::ios::binary);
+    if (!in) {
+        const int code = errno;
+        if (code == ENOENT)
+            return error(errc::store_not_found, "there is no " + path_, error_source::store);
+        return damaged(path_, errno_text(code));
+    }
+    std::string line;
+    const auto next_line = [&]() -> std::string_view {
+        return std::getline(in, line) ? std::string_view(line) : std::string_view();
     };
     const auto head = sealer_.open(next_line(), place(0));
     if (!head) return damaged(path_, "it is damaged, or sealed with another encryption key");
     std::string_view fields = head->reveal();
     std::string mark;
+    std::uint64_t revision = 0;
     std::uint64_t count = 0;
-    snapshot out;
-    if (!take_text(fields, mark) || !take_u64(fields, out.revision) || !take_u64(fields, count))
+    if (!take_text(fields, mark) || !take_u64(fields, revision) || !take_u64(fields, count))
         return damaged(path_, "its head is not ours");
+    record r;
     for (std::size_t i = 1; i <= count; ++i) {
         const auto run = sealer_.open(next_line(), mark + place(i));
         if (!run) return damaged(path_, "it is damaged or cut short");
-        for (std::string_view in = run->reveal(); !in.empty();)
-            if (!take_record(in, out.records.emplace_back()))
-                return damaged(path_, "a record is not readable");
+        for (std::string_view left = run->reveal(); !left.empty(); to(r))
+            if (!take_record(left, r)) return damaged(path_, "a record is not readable");
     }
-    return out;
+    return revision;
 }
 
 }  // namespace kw::store

@@ -3,9 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <functional>
 #include <string>
-#include <vector>
 
 #include "core/crypto.hpp"
 #include "core/error.hpp"
@@ -13,9 +12,12 @@
 
 namespace kw::store {
 
+using record_sink = std::function<void(const record&)>;
+
+// The records of a moment: `each` hands them out one by one, so that nobody needs them all at once.
 struct snapshot {
     std::uint64_t revision = 0;  // the feed's, when it was taken
-    std::vector<record> records;
+    std::function<void(const record_sink&)> each;
 };
 
 // Not for several threads at once. The sealer outlives it.
@@ -25,9 +27,10 @@ class snapshot_file {
 
     // Replaces the file in one step (mode 0600, synced). errc::internal: could not be written; the
     // old file is untouched then.
-    [[nodiscard]] result<void> save(std::uint64_t revision, std::span<const record> records);
-    // errc::store_not_found: there is none. errc::invalid_argument: another master key, or damaged.
-    [[nodiscard]] result<snapshot> load() const;
+    [[nodiscard]] result<void> save(const snapshot& records);
+    // Its revision, after it has handed out every record. errc::store_not_found: there is none.
+    // errc::invalid_argument: another master key, or damaged; what was handed out is void.
+    [[nodiscard]] result<std::uint64_t> load(const record_sink& to) const;
 
   private:
     std::string path_;

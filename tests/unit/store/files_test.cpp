@@ -16,24 +16,53 @@ TEST_CASE("a snapshot comes back, and only under its key", "[store]") {
     const crypto::sealer ours(secret(std::string(32, 'a')));
     const crypto::sealer other(secret(std::string(32, 'b')));
     snapshot_file file(folder.path + "/snapshot", ours);
-    CHECK(file.load().error().code == errc::store_not_found);
-    std::vector<record> records;
-    for (int i = 0; i < 3000; ++i)
-        records.push_back({"access_key", std::to_string(i), 7, std::string(500, 'x')});
-    REQUIRE(file.save(42, records).has_value());
-    const auto back = file.load();
-    REQUIRE(back.has_value());
-    CHECK(back->revision == 42);
-    REQUIRE(back->records.size() == 3000);
-    CHECK(back->records[2999].id == "2999");
-    CHECK(snapshot_file(folder.path + "/snapshot", other).load().error().code ==
+    std::vector<record> back;
+    const auto keep = [&](const record& r) { back.push_back(r); };
+    CHECK(file.load(keep).error().code == errc::store_not_found);
+    const auto numbered = [](const record_sink& to) {
+        for (int i = 0; i < 3000; ++i)
+            to({"access_key", std::to_string(i), 7, std::string(500, 'x')});
+    };
+    REQUIRE(file.save({42, numbered}).has_value());
+    const auto revision = file.load(keep);
+    REQUIRE(revision.has_value());
+    CHECK(*revision == 42);
+    REQUIRE(back.size() == 3000);
+    CHECK(back[2999].id == "2999");
+    CHECK(back[2999].revision == 7);
+    CHECK(snapshot_file(folder.path + "/snapshot", other).load(keep).error().code ==
           errc::invalid_argument);
     auto text = *read_file(folder.path + "/snapshot", 1U << 24U);
     CHECK(text.find("access_key") == std::string::npos);
     // Cut at a line's end: every line that is left is good, and yet it is noticed.
     text.resize(text.rfind('\n', text.size() - 2) + 1);
     REQUIRE(replace_file(folder.path + "/snapshot", text).has_value());
-    CHECK(file.load().error().code == errc::invalid_argument);
+    CHECK(file.load(keep).error().code == errc::invalid_argument);
+    // Without records, and where nothing can be written.
+    REQUIRE(file.save({43, [](const record_sink&) {}}).has_value());
+    back.clear();
+    CHECK(*file.load(keep) == 43);
+    CHECK(back.empty());
+    snapshot_file nowhere(folder.path + "/none/snapshot", ours);
+    CHECK(nowhere.save({44, numbered}).error().code == errc::internal);
+}
+
+TEST_CASE("a file that is given up half written leaves the old one", "[store]") {
+    const test::temp_folder folder;
+    const auto path = folder.path + "/file";
+    REQUIRE(replace_file(path, "old").has_value());
+    {
+        auto out = file_replacement::begin(path);
+        REQUIRE(out.has_value());
+        out->append("half");
+    }
+    CHECK(*read_file(path, 100) == "old");
+    CHECK(read_file(path + ".tmp", 100).error().code == errc::store_not_found);
+    auto out = file_replacement::begin(path);
+    out->append("old and more");
+    out->begin_with("new");
+    REQUIRE(out->commit().has_value());
+    CHECK(*read_file(path, 100) == "new and more");
 }
 
 TEST_CASE("the encryption key is made once, for us alone", "[store]") {
