@@ -13,6 +13,7 @@ enum class key : std::uint8_t {
     none,
     other,
     item,  // an array's element
+    id,
     url,
     code,
     data,
@@ -21,6 +22,7 @@ enum class key : std::uint8_t {
     audio,
     delta,
     error,
+    input,
     model,
     parts,
     usage,
@@ -31,6 +33,7 @@ enum class key : std::uint8_t {
     message,
     refusal,
     seconds,
+    session,
     b64_json,
     modality,
     response,
@@ -48,6 +51,7 @@ enum class key : std::uint8_t {
     partial_json,
     service_tier,
     total_tokens,
+    transcription,
     cached_tokens,
     finish_reason,
     output_tokens,
@@ -81,6 +85,7 @@ enum class key : std::uint8_t {
     ephemeral_1h_input_tokens,
     ephemeral_5m_input_tokens,
     cache_creation_input_tokens,
+    input_audio_transcription,
     count_
 };
 
@@ -91,6 +96,7 @@ struct key_name {
 
 inline constexpr std::array<key_name, static_cast<std::size_t>(key::count_) - 3> key_names{{
 #define KW_KEY(x) {#x, key::x}
+    KW_KEY(id),
     KW_KEY(url),
     KW_KEY(code),
     KW_KEY(data),
@@ -99,6 +105,7 @@ inline constexpr std::array<key_name, static_cast<std::size_t>(key::count_) - 3>
     KW_KEY(audio),
     KW_KEY(delta),
     KW_KEY(error),
+    KW_KEY(input),
     KW_KEY(model),
     KW_KEY(parts),
     KW_KEY(usage),
@@ -109,6 +116,7 @@ inline constexpr std::array<key_name, static_cast<std::size_t>(key::count_) - 3>
     KW_KEY(message),
     KW_KEY(refusal),
     KW_KEY(seconds),
+    KW_KEY(session),
     KW_KEY(b64_json),
     KW_KEY(modality),
     KW_KEY(response),
@@ -126,6 +134,7 @@ inline constexpr std::array<key_name, static_cast<std::size_t>(key::count_) - 3>
     KW_KEY(partial_json),
     KW_KEY(service_tier),
     KW_KEY(total_tokens),
+    KW_KEY(transcription),
     KW_KEY(cached_tokens),
     KW_KEY(finish_reason),
     KW_KEY(output_tokens),
@@ -159,6 +168,7 @@ inline constexpr std::array<key_name, static_cast<std::size_t>(key::count_) - 3>
     KW_KEY(ephemeral_1h_input_tokens),
     KW_KEY(ephemeral_5m_input_tokens),
     KW_KEY(cache_creation_input_tokens),
+    KW_KEY(input_audio_transcription),
 #undef KW_KEY
 }};
 
@@ -168,8 +178,9 @@ inline constexpr std::size_t key_slots = 1024;
 
 [[nodiscard]] constexpr std::size_t key_hash(std::string_view name, std::uint32_t by) noexcept {
     const auto u = [](char c) { return static_cast<std::uint32_t>(static_cast<unsigned char>(c)); };
-    const std::uint32_t mixed = static_cast<std::uint32_t>(name.size()) | u(name.front()) << 8U |
-                                u(name[(name.size() - 1) / 2 - 1]) << 16U | u(name.back()) << 24U;
+    const std::uint32_t mixed =
+        static_cast<std::uint32_t>(name.size()) | u(name.front()) << 8U |
+        u(name[(std::max<std::size_t>(name.size(), 3) - 1) / 2 - 1]) << 16U | u(name.back()) << 24U;
     return (mixed * by) >> 22U;
 }
 
@@ -191,7 +202,7 @@ inline constexpr auto key_table = [] {
     return table;
 }();
 
-inline constexpr std::size_t shortest_key = 3;
+inline constexpr std::size_t shortest_key = 2;
 static_assert(std::all_of(key_names.begin(), key_names.end(),
                           [](auto& k) { return k.name.size() >= shortest_key; }));
 
