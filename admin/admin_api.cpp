@@ -6,11 +6,13 @@
 
 #include "admin/doorman.hpp"
 #include "admin/handlers.hpp"
+#include "admin/live_log.hpp"
 #include "admin/trail.hpp"
 #include "auth/admin_account.hpp"
 #include "config/settings.hpp"
 #include "core/json_writer.hpp"
 #include "core/log.hpp"
+#include "core/log_history.hpp"
 #include "core/metrics.hpp"
 #include "net/address.hpp"
 #include "net/url.hpp"
@@ -60,6 +62,7 @@ reply metrics(metrics::registry& of, std::string_view method) {
 
 constexpr std::size_t max_login_body = 8 * 1024;
 constexpr auto summary_interval = std::chrono::minutes(1);
+constexpr auto review_interval = std::chrono::seconds(5);
 
 }  // namespace
 
@@ -118,6 +121,12 @@ class gate {
 
     void tick() {
         const auto now = services_.clock.mono();
+        if (now >= next_review_ && live_.any()) {
+            next_review_ = now + review_interval;
+            // With the store away, what was known last holds.
+            static_cast<void>(records_.sync());
+            live_.review([this](const caller& who) { return door_.still_in(who); });
+        }
         if (now < next_summary_) return;
         next_summary_ = now + summary_interval;
         const auto refused = door_.take_summary();
@@ -130,7 +139,10 @@ class gate {
         }));
     }
 
-    void set_guard(auth::admin_guard guard) { door_.set_guard(std::move(guard)); }
+    void set_guard(auth::admin_guard guard) {
+        door_.set_guard(std::move(guard));
+        live_.review([](const caller& who) { return who.kind != caller_kind::admin_key; });
+    }
     [[nodiscard]] const admin_services& services() const noexcept { return services_; }
 
   private:
@@ -222,7 +234,7 @@ class gate {
 
     outcome dispatch(const route& r, const net::control_request& request, caller who,
                      std::string id, bool synced) {
-        call c(services_, records_, random_, request, door_);
+        call c(services_, records_, random_, request, door_, live_);
         c.what = {.who = std::move(who),
                   .method = std::string(r.info.method),
                   .route = std::string(r.info.path),
@@ -276,7 +288,10 @@ class gate {
     random_source random_;
     catalogue records_;
     doorman door_;
+    live_log live_{log::recent(),
+                   static_cast<std::uint64_t>(services_.clock.wall().time_since_epoch().count())};
     mono_time next_summary_{};
+    mono_time next_review_{};
 };
 
 struct admin_api::impl {

@@ -88,8 +88,9 @@ struct route_info {
     std::string_view path;  // "/admin/keys/{id}"
     auth::role least;       // the lowest role that may call it
     std::string_view summary;
-    bool text = false;  // its good answer is plain text, not an envelope
-    bool open = false;  // it is how a caller becomes known: no credential is wanted
+    bool text = false;    // its good answer is plain text, not an envelope
+    bool open = false;    // it is how a caller becomes known: no credential is wanted
+    bool events = false;  // its good answer is a stream of events
 };
 
 // Control thread only. handle() blocks for as long as the store's calls do.

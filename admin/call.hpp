@@ -21,6 +21,7 @@ namespace kw::admin {
 using reply = net::control_response;
 
 class doorman;
+class live_log;
 
 class call {
   public:
@@ -37,8 +38,9 @@ class call {
     act what;
     // The handler has seen to the audit trail itself.
     bool traced = false;
-    // Outlives every answer.
+    // These outlive every answer.
     doorman& door;
+    live_log& live;
 
     [[nodiscard]] query_fields query() const { return query_fields(request.query); }
     [[nodiscard]] result<boost::json::object> body() const;
@@ -49,8 +51,8 @@ class call {
   private:
     friend class gate;
     call(const admin_services& s, catalogue& c, random_source& r, const net::control_request& q,
-         doorman& d)
-        : services(s), records(c), random(r), request(q), door(d) {}
+         doorman& d, live_log& l)
+        : services(s), records(c), random(r), request(q), door(d), live(l) {}
 };
 
 // {"success": true, "data": …}; the revision also as ETag.

@@ -1,6 +1,8 @@
 // Checks of credentials, in the order: delay of the source, the admin secret, a text of ours.
 #include "admin/doorman.hpp"
 
+#include <algorithm>
+
 #include "admin/call.hpp"
 #include "auth/admin_account.hpp"
 #include "core/log.hpp"
@@ -136,6 +138,20 @@ std::optional<caller> doorman::find(const auth::admin_credential& c, const secre
         return out;
     }
     return std::nullopt;
+}
+
+bool doorman::still_in(const caller& who) const {
+    const auto now = clock_.wall();
+    if (who.kind == caller_kind::admin_key) return guard_.enabled();
+    if (who.kind == caller_kind::token) {
+        const auto t = records_.tokens().find(who.id);
+        return t != records_.tokens().end() && (!t->second.expires || *t->second.expires > now);
+    }
+    const auto a = records_.admins().find(who.id);
+    return a != records_.admins().end() && !a->second.disabled &&
+           std::ranges::any_of(a->second.sessions, [&](const auto& s) {
+               return s.id == who.session_id && s.expires > now;
+           });
 }
 
 std::optional<reply> doorman::refuse_foreign(const net::control_request& request) {

@@ -34,6 +34,9 @@ class doorman {
     };
     [[nodiscard]] verdict identify(const net::control_request& request);
 
+    // Whether who came in may still be in, as far as the catalogue knows.
+    [[nodiscard]] bool still_in(const caller& who) const;
+
     // What a caller by cookie must send with a change, and from where; none: all is well.
     [[nodiscard]] std::optional<net::control_response> refuse_forged(
         const net::control_request& request, const caller& who);

@@ -108,6 +108,8 @@ result<reply> show_token_summary(call& c);
 result<reply> clean_up_books(call& c);
 // caches.cpp
 result<reply> show_caches(call& c);
+// live_log.cpp
+result<reply> stream_log(call& c);
 // request_log.cpp
 result<reply> list_requests(call& c);
 result<reply> show_request(call& c);

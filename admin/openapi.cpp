@@ -59,8 +59,9 @@ void write_operation(json_writer& w, const route_info& r) {
         w.key("requestBody")
             .raw(R"({"content":{"application/json":{"schema":{"type":"object"}}}})");
     w.key("responses").begin_object();
-    w.key("2XX").raw(r.text ? R"({"$ref":"#/components/responses/text"})"
-                            : R"({"$ref":"#/components/responses/data"})");
+    w.key("2XX").raw(r.text     ? R"({"$ref":"#/components/responses/text"})"
+                     : r.events ? R"({"$ref":"#/components/responses/events"})"
+                                : R"({"$ref":"#/components/responses/data"})");
     for (const auto& [status, what] : refusals) {
         if (status == "404" && !one) continue;
         if (status == "409" && r.method == "GET") continue;
@@ -89,6 +90,8 @@ void write_components(json_writer& w) {
                       R"({"$ref":"#/components/schemas/envelope"}}}})");
     w.key("text").raw(
         R"({"description":"done","content":{"text/plain":{"schema":{"type":"string"}}}})");
+    w.key("events").raw(
+        R"({"description":"goes on","content":{"text/event-stream":{"schema":{"type":"string"}}}})");
     for (const auto& [status, what] : refusals) {
         w.key(status).begin_object().field("description", what);
         w.key("content").raw(

@@ -145,6 +145,10 @@ constexpr std::array table{
     route{
         {"GET", "/admin/requests", viewer, "the request log, newest first"}, list_requests, false},
     route{{"GET", "/admin/requests/{id}", viewer, "one request"}, show_request, false},
+    route{{"GET", "/admin/logs/stream", viewer, "this process's log as it is written, as events",
+           false, false, true},
+          stream_log,
+          false},
 };
 
 constexpr auto infos = [] {

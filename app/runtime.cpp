@@ -13,6 +13,7 @@
 #include "config/describe.hpp"
 #include "core/cpu_quota.hpp"
 #include "core/log.hpp"
+#include "core/log_history.hpp"
 #include "jobs/seed.hpp"
 #include "mock/mock_upstream.hpp"
 #include "net/worker_thread.hpp"
@@ -126,6 +127,7 @@ runtime::impl::impl(serve_options o)
       registry_(worker_count_of(loaded_.values) + 2),
       health_(states_, health_of(loaded_.values.pool)),
       control_("kw-control", clock_) {
+    log::recent().resize(loaded_.values.log.history_lines);
     log::start({.min = loaded_.values.log.level,
                 .json = loaded_.values.log.format == config::log_format::json,
                 .file = loaded_.values.log.file,
@@ -193,6 +195,7 @@ void runtime::impl::open_store() {
         r.prefix = s.key_prefix;
         r.call_timeout = s.redis_timeout;
         r.keep = retention_of(loaded_.values);
+        if (loaded_.values.usage.events) r.max_events = loaded_.values.usage.max_events;
         store_ = value_or_give_up(store::open_redis(r, clock_), "store.redis_url");
         admission_ =
             value_or_give_up(store::open_redis_admission(r, {}, clock_), "store.redis_url");

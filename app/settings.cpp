@@ -4,6 +4,7 @@
 #include "config/describe.hpp"
 #include "config/stored.hpp"
 #include "core/log.hpp"
+#include "core/log_history.hpp"
 
 namespace kw::app {
 namespace {
@@ -103,6 +104,7 @@ void runtime::impl::take_stored_settings() {
     }
     loaded_ = std::move(*next);
     log::set_level(loaded_.values.log.level);
+    log::recent().resize(loaded_.values.log.history_lines);
     health_.set_settings(health_of(loaded_.values.pool));
     settings_ = std::make_shared<const config::settings>(loaded_.values);
 }
@@ -142,6 +144,7 @@ void runtime::impl::apply_configuration(config::loaded next) {
     }
     loaded_ = std::move(next);
     log::set_level(loaded_.values.log.level);
+    log::recent().resize(loaded_.values.log.history_lines);
     health_.set_settings(health_of(loaded_.values.pool));
     for (const std::string& file : loaded_.files)
         watched_.try_emplace(file, modified_at(file));

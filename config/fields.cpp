@@ -177,6 +177,11 @@ constexpr field admin_fields[] = {
      .max = 10'000'000,
      .live = false,
      .early = true},
+    {.name = "live_logs",
+     .at = at<&admin_settings::live_logs>,
+     .help = "Streams of the log that one admin may have open at a time.",
+     .min = 1,
+     .max = 64},
 };
 
 constexpr field upstream_fields[] = {
@@ -375,6 +380,18 @@ constexpr field usage_fields[] = {
      .min = 32 * day,
      .live = false,
      .early = true},
+    {.name = "events",
+     .at = at<&usage_settings::events>,
+     .help = "An event on a Redis stream for each record of the books, for outside billing "
+             "(docs/usage-events.md). Needs `store.redis_url`.",
+     .live = false,
+     .early = true},
+    {.name = "max_events",
+     .at = at<&usage_settings::max_events>,
+     .help = "How many events are kept, about; the oldest go first.",
+     .min = 1000,
+     .live = false,
+     .early = true},
 };
 
 constexpr field disconnect_fields[] = {
@@ -484,6 +501,11 @@ constexpr field log_fields[] = {
      .help = "The heads of clients' requests and upstreams' answers as lines of level `info`, "
              "without anything that can hold a secret.",
      .aliases = "DEBUG_HTTP_TRAFFIC"},
+    {.name = "history_lines",
+     .at = at<&log_settings::history_lines>,
+     .help = "Last lines that are kept in memory for `/admin/logs/stream`, at most 4 MiB of them; "
+             "with 0 it shows nothing.",
+     .max = 10'000},
 };
 
 constexpr field header_fields[] = {

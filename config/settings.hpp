@@ -101,6 +101,7 @@ struct admin_settings {
     milliseconds session_lifetime = 12h;
     milliseconds audit_retention = std::chrono::days(365);
     std::uint32_t audit_max_entries = 100'000;
+    std::uint32_t live_logs = 4;  // streams of the log that one admin may have open
     friend bool operator==(const admin_settings&, const admin_settings&) = default;
 };
 
@@ -158,6 +159,8 @@ struct usage_settings {
     std::uint32_t max_records = 1'000'000;
     milliseconds hour_retention = std::chrono::days(7);
     milliseconds day_retention = std::chrono::days(400);
+    bool events = false;                   // one on a Redis stream for each record
+    std::uint32_t max_events = 1'000'000;  // that are kept, about
     friend bool operator==(const usage_settings&, const usage_settings&) = default;
 };
 
@@ -188,6 +191,7 @@ struct log_settings {
     std::string file;  // "": standard output
     std::uint16_t keep_days = 14;
     bool http_heads = false;
+    std::uint32_t history_lines = 1000;  // kept in memory, for who begins to look on
     friend bool operator==(const log_settings&, const log_settings&) = default;
 };
 

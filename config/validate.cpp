@@ -43,6 +43,9 @@ class validator {
         upstream(s_.upstream, "upstream", "upstream.egress_proxy");
         pool(s_.pool, "pool", "pool.strategy");
         store();
+        if (s_.usage.events && s_.store.redis_url.empty())
+            refuse("usage.events", "needs Redis: the embedded store has no streams",
+                   "set store.redis_url (REDIS_URL), or read GET /admin/requests");
         if (s_.leases.ttl > s_.leases.max_ttl)
             refuse("leases.ttl", "is longer than leases.max_ttl", "make it at most as long");
         for (auto& group : s_.groups)

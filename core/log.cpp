@@ -24,6 +24,7 @@
 #include <utility>
 
 #include "core/json_writer.hpp"
+#include "core/log_history.hpp"
 
 namespace kw::log {
 
@@ -57,16 +58,18 @@ class line_writer {
 
     [[nodiscard]] bool json() const noexcept { return json_; }
 
-    void add(std::string_view line, bool urgent) {
+    // `shown` is the line for the history where that is another one than what is written.
+    void add(std::string_view line, std::string_view shown, bool urgent) {
         bool wake = false;
         {
             const std::lock_guard lock(mutex_);
-            if (waiting_.size() + line.size() > max_waiting) {
+            if (waiting_.size() + shown_.size() + line.size() + shown.size() > max_waiting) {
                 dropped_.fetch_add(1, std::memory_order_relaxed);
                 return;
             }
             const bool first = waiting_.empty();
             waiting_ += line;
+            shown_ += shown;
             const bool hurry = urgent || waiting_.size() > write_early;
             wake = first || (hurry && !hurry_);
             hurry_ = hurry_ || hurry;
@@ -81,16 +84,20 @@ class line_writer {
   private:
     void run() {
         std::string lines;
+        std::string shown;
         std::unique_lock lock(mutex_);
         for (;;) {
             wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
             wake_.wait_for(lock, gather_time, [this] { return stopping_ || hurry_; });
             if (waiting_.empty()) return;
             lines.swap(waiting_);
+            shown.swap(shown_);
             hurry_ = false;
             lock.unlock();
             write(lines);
+            recent().add(json_ ? lines : shown);
             lines.clear();
+            shown.clear();
             lock.lock();
         }
     }
@@ -112,6 +119,7 @@ class line_writer {
     std::mutex mutex_;
     std::condition_variable wake_;
     std::string waiting_;    // guarded by mutex_, as what follows
+    std::string shown_;      // the same lines as JSON, where they are written as text
     bool hurry_ = false;     // not to be gathered any longer
     bool stopping_ = false;  // the thread ends once nothing waits
     std::thread thread_;
@@ -119,6 +127,7 @@ class line_writer {
 
 // Changed by start() and stop() only, when no other thread logs.
 std::unique_ptr<line_writer>& the_writer() {
+    (void)recent();  // outlives the writer
     static std::unique_ptr<line_writer> w;
     return w;
 }
@@ -258,7 +267,13 @@ void event(level lvl, std::string_view event, std::initializer_list<field> field
     line.clear();
     (w->json() ? append_json_line : append_text_line)(line, lvl, event, fields);
     line += '\n';
-    w->add(line, lvl >= level::warn);
+    thread_local std::string shown;
+    shown.clear();
+    if (!w->json() && recent().wanted()) {
+        append_json_line(shown, lvl, event, fields);
+        shown += '\n';
+    }
+    w->add(line, shown, lvl >= level::warn);
 }
 
 }  // namespace kw::log

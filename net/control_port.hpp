@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/clock.hpp"
 #include "core/secret.hpp"
 
 namespace kw::net {
@@ -33,7 +35,20 @@ struct control_request {
     std::string request_id;
     std::string content_type;
     std::string if_match;
+    std::string last_event_id;
     std::string body;
+};
+
+// A body that goes on. The connection that answers with it asks for more several times a second,
+// once the client has taken what there was before.
+class control_stream {
+  public:
+    virtual ~control_stream() = default;
+    // Appends what there is, some 64 KiB at most; false: that was all. One thread at a time, not
+    // that which made it; must not block.
+    [[nodiscard]] virtual bool take(std::string& out, mono_time now) = 0;
+    // The server stops: the last words.
+    virtual void stop(std::string& out) = 0;
 };
 
 struct control_response {
@@ -41,7 +56,8 @@ struct control_response {
     std::string content_type = "application/json";
     std::vector<std::pair<std::string, std::string>> headers;
     std::string body;
-    std::size_t read_up_to = 0;  // with 100
+    std::size_t read_up_to = 0;              // with 100
+    std::shared_ptr<control_stream> stream;  // takes the place of `body`
 };
 
 class control_port {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include <boost/container/static_vector.hpp>
 
@@ -29,6 +30,8 @@ using net::header_id;
 constexpr std::string_view admin_cookie = "kw_session=";
 constexpr std::size_t max_lease_body = 64U << 10U;
 constexpr auto control_time = 120s;
+constexpr auto stream_interval = 200ms;
+constexpr auto stream_farewell = 2s;  // for the end of a stream, once the server stops
 constexpr std::size_t head_read_size = 8 * 1024;
 constexpr std::size_t common_head = 16 * 1024;  // a larger one is counted
 
@@ -43,6 +46,35 @@ constexpr std::array<std::string_view, 2> ready_paths = {"/readyz", "/health/rea
 template <std::size_t N>
 bool is_one_of(std::string_view path, const std::array<std::string_view, N>& list) noexcept {
     return std::ranges::find(list, path) != list.end();
+}
+
+// Of an answer that the control thread gave. `framing` is a header line, or nothing where the body
+// ends with the connection.
+void append_control_head(std::string& text, const net::control_response& r,
+                         const std::string& framing, bool keep) {
+    text += "HTTP/1.1 ";
+    append_number(text, r.status);
+    text.append(" ").append(reason_phrase(r.status)).append("\r\nContent-Type: ");
+    text += r.content_type;
+    text += "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff";
+    if (!framing.empty()) text.append("\r\n").append(framing);
+    for (const auto& [name, value] : r.headers)
+        text.append("\r\n").append(name).append(": ").append(value);
+    if (!keep) text += "\r\nConnection: close";
+    text += "\r\n\r\n";
+}
+
+void append_piece(std::string& text, const std::string& piece, bool chunked, bool last) {
+    if (!chunked) {
+        text += piece;
+        return;
+    }
+    if (!piece.empty()) {
+        char size[20];
+        const auto end = std::to_chars(size, size + sizeof size, piece.size(), 16).ptr;
+        text.append(size, end).append("\r\n").append(piece).append("\r\n");
+    }
+    if (last) text += "0\r\n\r\n";
 }
 
 net::head_limits limits_of(const config::server_settings& s) noexcept {
@@ -330,6 +362,7 @@ net::control_request session::copy_request() const {
     q.request_id = make_id("req_", worker_.wall(), worker_.random());
     q.content_type = head_.content_type();
     q.if_match = head_.find("if-match");
+    q.last_event_id = head_.find("last-event-id");
     return q;
 }
 
@@ -361,6 +394,10 @@ net::task<bool> session::answer_control() {
     }
     auto answer = co_await ask_control(std::move(q));
     if (!answer) co_return false;
+    if (answer->stream) {
+        co_await send_stream(std::move(*answer));
+        co_return false;
+    }
     co_return co_await send_response(std::move(*answer), head_.keep_alive());
 }
 
@@ -395,22 +432,60 @@ net::task<std::optional<net::control_response>> session::ask_control(net::contro
 }
 
 net::task<bool> session::send_response(net::control_response response, bool keep) {
-    std::string text = "HTTP/1.1 ";
-    append_number(text, response.status);
-    text += ' ';
-    text += reason_phrase(response.status);
-    text += "\r\nContent-Type: ";
-    text += response.content_type;
-    text += "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: ";
-    append_number(text, response.body.size());
-    for (const auto& [name, value] : response.headers)
-        text.append("\r\n").append(name).append(": ").append(value);
-    if (!keep) text += "\r\nConnection: close";
-    text += "\r\n\r\n";
+    std::string text;
+    append_control_head(text, response, "Content-Length: " + std::to_string(response.body.size()),
+                        keep);
     if (head_.method_kind() != net::method_id::head) text += response.body;
     const auto sent = co_await client_.stream->write_all(
         client_.wait, text, worker_.loop().now() + worker_.current().settings->server.send_timeout);
     co_return keep&& sent.ok();
+}
+
+// Asks for more only when the client has taken what there was: a slow one holds one piece.
+net::task<void> session::send_stream(net::control_response response) {
+    const bool chunked = head_.minor_version() > 0;
+    const auto send_timeout = worker_.current().settings->server.send_timeout;
+    std::string text;
+    append_control_head(text, response, chunked ? "Transfer-Encoding: chunked" : "", false);
+    std::string piece;
+    bool more = true;
+    bool stopping = false;
+    client_.cut = true;  // until its end is out
+    for (;;) {
+        std::size_t done = 0;
+        mono_time deadline = worker_.loop().now() + (stopping ? stream_farewell : send_timeout);
+        while (done < text.size()) {
+            const auto r = client_.stream->write(std::string_view(text).substr(done));
+            if (r.ok()) {
+                done += r.bytes;
+                continue;
+            }
+            if (!r.would_block()) co_return;
+            const auto got = co_await client_.wait.wait(
+                client_.stream->bit_for(r.status) | (stopping ? 0 : net::stopping), deadline);
+            if (got & net::timed_out) co_return;
+            if (got & net::stopping) {
+                stopping = true;
+                deadline = worker_.loop().now() + stream_farewell;
+            }
+        }
+        if (!more) break;
+        if (!stopping) {
+            const auto got = co_await client_.wait.wait(net::hangup_a | net::stopping,
+                                                        worker_.loop().now() + stream_interval);
+            if (got & net::hangup_a) co_return;
+            stopping = (got & net::stopping) != 0;
+        }
+        piece.clear();
+        more = response.stream->take(piece, worker_.loop().now());
+        if (stopping && more) {
+            response.stream->stop(piece);
+            more = false;
+        }
+        text.clear();
+        append_piece(text, piece, chunked, !more);
+    }
+    client_.cut = false;
 }
 
 void session::next_request() {

@@ -49,6 +49,7 @@ class session {
     void add_admin_credentials(net::control_request& q) const;
     net::task<std::optional<net::control_response>> ask_control(net::control_request q);
     net::task<bool> send_response(net::control_response response, bool keep);
+    net::task<void> send_stream(net::control_response response);
     net::task<void> refuse_head();
     net::task<void> linger();
     void next_request();

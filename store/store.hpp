@@ -200,6 +200,9 @@ struct redis_options {
     std::chrono::milliseconds min_backoff{100};
     std::chrono::milliseconds max_backoff{3'000};
     retention keep;
+    // Each record of the ledger becomes an event on its shard's stream; of all streams about so
+    // many are kept. 0: no events.
+    std::uint64_t max_events = 0;
 };
 
 // Connects when first used, so it succeeds with Redis down; errc::invalid_argument: a bad URL or

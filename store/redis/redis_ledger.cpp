@@ -7,6 +7,7 @@
 #include "store/ledger_codec.hpp"
 #include "store/paging.hpp"
 #include "store/redis/redis_store.hpp"
+#include "store/redis/usage_event.hpp"
 
 namespace kw::store::redis {
 namespace {
@@ -65,12 +66,13 @@ std::string redis_store::aggregate_key(std::size_t shard, span length, std::stri
 void redis_store::add_batch(pipeline& to, const ledger_batch& batch) {
     const auto s = batch.shard;
     std::vector<std::string> keys{sharded(s, "num:" + batch.journal), sharded(s, "led"),
-                                  sharded(s, "time")};
+                                  sharded(s, "time"), sharded(s, "events")};
     const auto kept = std::chrono::seconds(number_kept).count();
     std::vector<std::string> arguments{
         std::to_string(batch.number), std::to_string(batch.after), std::to_string(kept),
         std::to_string(batch.records.size()),
-        std::to_string(std::max<std::uint64_t>(options_.keep.max_records / shard_count, 1))};
+        std::to_string(std::max<std::uint64_t>(options_.keep.max_records / shard_count, 1)),
+        std::to_string(std::max<std::uint64_t>(options_.max_events / shard_count, 1))};
     for (std::size_t i = 0; i < batch.records.size(); ++i) {
         const auto& r = batch.records[i];
         arguments.push_back(r.id);
@@ -97,6 +99,11 @@ void redis_store::add_batch(pipeline& to, const ledger_batch& batch) {
                     arguments.push_back(std::to_string(n));
                 }
         arguments[count_at] = std::to_string((arguments.size() - count_at - 1) / 2);
+    }
+    if (options_.max_events > 0) {
+        arguments.emplace_back(usage_event_version);
+        for (const auto& r : batch.records)
+            arguments.push_back(usage_event(r));
     }
     ledger_.add_script(to, script::apply_batch, keys, arguments);
 }

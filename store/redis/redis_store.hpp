@@ -6,6 +6,7 @@
 //   {m}:keys  hash upstream key id → line    {m}:keys:feed  sorted set of the ids by sequence
 //   {m}:keys:told:<replica>  number of its last batch
 //   {s}:num:<journal>    {s}:led  hash id → record  {s}:time  sorted set of ids by milliseconds
+//   {s}:events  stream of usage events, where they are wanted
 //   {s}:agg:<span>:<bucket>:<dimension>  hash <code of the field><subject> → sum
 #pragma once
 

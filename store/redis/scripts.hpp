@@ -51,17 +51,17 @@ redis.pcall('PUBLISH', ARGV[6], revision)
 return {'ok', revision}
 )";
 
-// KEYS: number, ledger, ledger's times, then one hash of aggregates each.
-// ARGV: number, number it must follow, seconds the number is kept, records, most records kept,
-// then id, milliseconds, body of each record, then for each hash: when it expires (0: never), how
-// many additions, and field and amount of each. Amounts stay texts: a Lua number would lose digits
-// above 2^53.
+// KEYS: number, ledger, ledger's times, stream of events, then one hash of aggregates each.
+// ARGV: number, number it must follow, seconds the number is kept, records, most records kept, most
+// events kept (about), then id, milliseconds, body of each record, then for each hash: when it
+// expires (0: never), how many additions, and field and amount of each; then the version of events
+// and the events, or nothing. Amounts stay texts: a Lua number would lose digits above 2^53.
 // The number is written first: if Redis is full or read-only, that fails and nothing was done.
 inline constexpr const char* apply_batch_script = R"(
 local held = redis.call('GET', KEYS[1]) or '0'
 if tonumber(held) >= tonumber(ARGV[1]) or held ~= ARGV[2] then return {0, held} end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-local at, left, add = 6, tonumber(ARGV[4]), redis.pcall
+local at, left, add = 7, tonumber(ARGV[4]), redis.pcall
 while left > 0 do
   local bodies, times = {}, {}
   for i = 1, math.min(left, 500) do
@@ -73,11 +73,14 @@ while left > 0 do
   add('HSET', KEYS[2], unpack(bodies))
   add('ZADD', KEYS[3], unpack(times))
 end
-for k = 4, #KEYS do
+for k = 5, #KEYS do
   local key, expires, last = KEYS[k], ARGV[at], at + 1 + 2 * tonumber(ARGV[at + 1])
   for i = at + 2, last, 2 do add('HINCRBY', key, ARGV[i], ARGV[i + 1]) end
   if expires ~= '0' then add('EXPIREAT', key, expires) end
   at = last + 1
+end
+for i = at + 1, #ARGV do
+  add('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'v', ARGV[at], 'event', ARGV[i])
 end
 local over = math.min(redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[5]), 1000)
 if over > 0 then
