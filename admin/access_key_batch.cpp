@@ -72,7 +72,7 @@ reply change_all(call& c, const std::vector<std::string>& ids, const json::objec
         auto record = c.services.store.get(auth::access_key_kind, id);
         const auto before =
             record ? auth::access_key_from(*record) : result<auth::access_key>(record.error());
-        const auto after = before ? change_access_key(*record, changes) : before;
+        const auto after = before ? change_access_key(c, *record, changes) : before;
         if (!after) {
             one.reason = after.error().code;
         } else if (before->deleted) {
@@ -119,7 +119,7 @@ result<reply> create_access_keys(call& c) {
         auto text = auth::make_key_text();
         auto record = new_access_key(c, text);
         (*changes)["name"] = *name + "-" + std::to_string(n);
-        auto key = change_access_key(record, *changes);
+        auto key = change_access_key(c, record, *changes);
         if (!key) return key.error();
         all.push_back({std::move(text), std::move(*key)});
         writes.push_back({std::move(record), false});
@@ -171,7 +171,7 @@ result<reply> update_access_keys(call& c) {
     auth::access_key blank;
     blank.id = "blank";
     auto trial = auth::to_record(blank);
-    if (const auto taken = change_access_key(trial, *changes); !taken) return taken.error();
+    if (const auto taken = change_access_key(c, trial, *changes); !taken) return taken.error();
     return change_all(c, *which, *changes);
 }
 

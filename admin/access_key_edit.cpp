@@ -6,6 +6,7 @@
 
 #include "auth/authenticator.hpp"
 #include "auth/key_text.hpp"
+#include "config/settings.hpp"
 #include "net/address.hpp"
 
 namespace kw::admin {
@@ -38,10 +39,14 @@ result<json::object> access_key_changes(call& c, body_fields& in) {
              "limits", "clients_allow", "ips_allow", "permissions"},
             out);
     check_texts(in, out);
+    const auto longest = c.services.settings()->auth.max_lifetime;
+    constexpr std::string_view too_long = "is later than auth.max_lifetime lets an access key live";
     if (const auto* v = out.if_contains("expires_at")) {
         const auto at =
             v->is_string() ? parse_time(std::string_view(v->get_string())) : std::nullopt;
         if (!v->is_null() && !at) in.fault("expires_at", "must be a date or an RFC 3339 time");
+        if (at && longest.count() > 0 && *at > c.services.clock.wall() + longest)
+            in.fault("expires_at", too_long);
         if (at) {
             out["expires_ms"] = unix_ms(*at);
         } else {
@@ -54,6 +59,8 @@ result<json::object> access_key_changes(call& c, body_fields& in) {
         const auto seconds = v->is_int64() ? v->get_int64() : 0;
         if (seconds < 1 || seconds > most)
             in.fault("expires_after_seconds", "must be a whole number of seconds, up to ten years");
+        if (longest.count() > 0 && std::chrono::seconds(seconds) > longest)
+            in.fault("expires_after_seconds", too_long);
         out["expires_after_s"] = seconds;
     } else if (in.given("expires_after_seconds")) {
         out["expires_after_s"] = nullptr;
@@ -107,12 +114,23 @@ result<json::object> access_key_changes(call& c, body_fields& in) {
     return out;
 }
 
-result<auth::access_key> change_access_key(store::record& record, const json::object& changes) {
+result<auth::access_key> change_access_key(const call& c, store::record& record,
+                                           const json::object& changes) {
     auto object = parse_object(record.json);
     if (!object) return object.error();
     lay_over(*object, changes);
+    const auto settings = c.services.settings();
+    const auto longest = settings->auth.max_lifetime;
+    const auto* declared = object->if_contains("declared");
+    const bool bounded = longest.count() > 0 && (declared == nullptr || *declared != true) &&
+                         (record.revision == 0 || changes.contains("expires_ms") ||
+                          changes.contains("expires_after_s"));
+    if (bounded && !object->contains("expires_ms") && !object->contains("expires_after_s"))
+        (*object)["expires_ms"] = unix_ms(c.services.clock.wall() + longest);
     record.json = json::serialize(*object);
-    return auth::access_key_from(record);
+    auto key = auth::access_key_from(record);
+    if (key) auth::apply_default(key->limits, auth::default_limits(settings->limits));
+    return key;
 }
 
 store::record new_access_key(call& c, const secret& text) {

@@ -69,6 +69,9 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     w.key("multiplier").raw(format_factor(k.multiplier_ppm));
     w.key("limits");
     auth::write_limits(w, k.limits);
+    w.field("limits_from", k.limits.by_default         ? "default"
+                           : k.limits || k.limits.none ? "own"
+                                                       : "nothing");
     if (const auto used = usage.find(k.id); used != usage.end()) {
         w.key("limit_usage");
         write_limit_usage(w, k.limits, used->second);
@@ -77,9 +80,26 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     w.field("revision", k.revision).end_object();
 }
 
+using key_order = bool (*)(const auth::access_key*, const auth::access_key*);
+
+// Null: there is no such order.
+key_order order_by(std::string_view name) {
+    if (name == "id") return [](const auto* a, const auto* b) { return a->id < b->id; };
+    if (name == "name") return [](const auto* a, const auto* b) { return a->name < b->name; };
+    if (name == "created")
+        return [](const auto* a, const auto* b) { return a->created < b->created; };
+    // Those without an end come last.
+    if (name == "expires_at")
+        return [](const auto* a, const auto* b) {
+            return a->expires_at.value_or(wall_time::max()) <
+                   b->expires_at.value_or(wall_time::max());
+        };
+    return nullptr;
+}
+
 result<reply> save(call& c, store::record& record, const json::object& changes,
                    const secret* text = nullptr, std::uint16_t status = 200) {
-    auto key = change_access_key(record, changes);
+    auto key = change_access_key(c, record, changes);
     if (!key) return key.error();
     std::optional<reply> refused;
     const auto written = write(c, record, refused);
@@ -123,8 +143,16 @@ result<reply> list_access_keys(call& c) {
     const auto text = q.text("q").value_or("");
     const auto disabled = q.choice("disabled", {"false", "true", "any"}, 2);
     const auto deleted = q.choice("deleted", {"false", "true", "any"}, 0);
+    auto order = q.text("sort").value_or("id");
     const auto at = q.place();
     if (const auto ok = q.finish(); !ok) return ok.error();
+    const bool descending = order.starts_with('-');
+    if (descending) order.erase(0, 1);
+    const auto before = order_by(order);
+    if (before == nullptr)
+        return bad_field("sort",
+                         "must be id, name, created or expires_at, with - before it for the "
+                         "reverse");
     std::vector<const auth::access_key*> found;
     for (const auto& [id, key] : c.records.access_keys()) {
         if (disabled != 2 && key.disabled != (disabled == 1)) continue;
@@ -134,6 +162,11 @@ result<reply> list_access_keys(call& c) {
             continue;
         found.push_back(&key);
     }
+    if (order != "id")
+        std::ranges::sort(found, [before](const auto* a, const auto* b) {
+            return before(a, b) || (!before(b, a) && a->id < b->id);
+        });
+    if (descending) std::ranges::reverse(found);
     std::string data;
     json_writer w(data);
     w.begin_object().key("access_keys").begin_array();

@@ -242,6 +242,7 @@ class gate {
                   .source = request.source,
                   .request_id = request.request_id};
         c.id = std::move(id);
+        if (const auto ok = c.query().check_names(); !ok) return {refuse(ok.error()), {}};
         outcome out;
         out.now = run(r, c, synced);
         out.later = std::move(c.later);
@@ -260,6 +261,7 @@ class gate {
         if (r.records && !synced) {
             if (const auto done = records_.sync(); !done) return refuse(done.error());
         }
+        records_.set_default_limits(auth::default_limits(services_.settings()->limits));
         const trail::scope traced(trail_, c.what);
         // What shows secrets is written down before it shows them.
         if (r.reveals && !keep(trail_.note(c.what, "export")))

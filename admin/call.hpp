@@ -42,7 +42,9 @@ class call {
     doorman& door;
     live_log& live;
 
-    [[nodiscard]] query_fields query() const { return query_fields(request.query); }
+    [[nodiscard]] query_fields query() const {
+        return {request.query, query_params(what.method, what.route)};
+    }
     [[nodiscard]] result<boost::json::object> body() const;
 
     call(const call&) = delete;

@@ -57,8 +57,10 @@ void catalogue::take(const store::change& c) {
         access_keys_.erase(r.id);
         if (c.erased) return;
         // What a lease handed out is shown with the leases and goes with them.
-        if (auto key = auth::access_key_from(r); key && !auth::is_leased(*key))
+        if (auto key = auth::access_key_from(r); key && !auth::is_leased(*key)) {
+            auth::apply_default(key->limits, default_limits_);
             access_keys_.emplace(r.id, std::move(*key));
+        }
     } else if (r.kind == auth::admin_kind) {
         admins_.erase(r.id);
         if (c.erased) return;
@@ -81,6 +83,13 @@ void catalogue::forget_key(std::string_view id) {
 const key_entry* catalogue::key(std::string_view id) const {
     const auto at = keys_.find(id);
     return at == keys_.end() ? nullptr : &at->second;
+}
+
+void catalogue::set_default_limits(auth::key_limits limits) {
+    if (limits == default_limits_) return;
+    default_limits_ = std::move(limits);
+    for (auto& [id, key] : access_keys_)
+        auth::apply_default(key.limits, default_limits_);
 }
 
 const auth::access_key* catalogue::access_key(std::string_view id) const {

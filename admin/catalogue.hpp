@@ -49,6 +49,9 @@ class catalogue {
     // Takes over what changed. Blocks on the store; what was known stays if that fails.
     result<void> sync();
 
+    // Of access keys that name no limits.
+    void set_default_limits(auth::key_limits limits);
+
     // By id. Records that cannot be decoded are left out.
     using key_map = std::map<std::string, key_entry, std::less<>>;
     using access_key_map = std::map<std::string, auth::access_key, std::less<>>;
@@ -80,6 +83,7 @@ class catalogue {
     std::uint64_t revision_ = 0;
     key_map keys_;
     access_key_map access_keys_;
+    auth::key_limits default_limits_;
     admin_map admins_;
     token_map tokens_;
     std::map<std::string, group_entry, std::less<>> groups_;

@@ -26,7 +26,8 @@ error bad_field(std::string_view name, std::string_view why) {
     return error(errc::invalid_argument, std::move(text));
 }
 
-query_fields::query_fields(std::string_view query) {
+query_fields::query_fields(std::string_view query, std::span<const query_param> known)
+    : known_(known) {
     while (!query.empty()) {
         const auto end = std::min(query.find('&'), query.size());
         const auto item = query.substr(0, end);
@@ -47,7 +48,17 @@ void query_fields::fault(std::string_view name, std::string_view why) {
     if (!fault_) fault_ = bad_field(name, why);
 }
 
+result<void> query_fields::check_names() const {
+    for (const auto& [name, value] : values_)
+        if (std::ranges::find(known_, name, &query_param::name) == known_.end())
+            return bad_field(name, "is unknown");
+    return {};
+}
+
 std::optional<std::string> query_fields::text(const std::string& name) {
+    // A mistake of ours, which the walk over all routes finds.
+    if (std::ranges::find(known_, name, &query_param::name) == known_.end())
+        fault(name, "is read, but not in the table of parameters");
     const auto at = values_.find(name);
     if (at == values_.end()) return std::nullopt;
     auto out = std::move(at->second);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "admin/query_params.hpp"
 #include "admin/values.hpp"
 #include "core/error.hpp"
 
@@ -20,7 +21,8 @@ namespace kw::admin {
 // ?name=value&…; each name at most once.
 class query_fields {
   public:
-    explicit query_fields(std::string_view query);
+    // Only those that the table knows may be read.
+    query_fields(std::string_view query, std::span<const query_param> known);
 
     [[nodiscard]] std::optional<std::string> text(const std::string& name);
     [[nodiscard]] std::size_t number(const std::string& name, std::size_t otherwise,
@@ -32,11 +34,14 @@ class query_fields {
                                      std::size_t otherwise);
     // page and limit.
     [[nodiscard]] page_place place();
+    // The first that the table does not know.
+    [[nodiscard]] result<void> check_names() const;
     // After all: the first fault, or a parameter that nothing asked for.
     [[nodiscard]] result<void> finish();
 
   private:
     void fault(std::string_view name, std::string_view why);
+    std::span<const query_param> known_;
     std::map<std::string, std::string> values_;
     std::optional<error> fault_;
 };

@@ -186,10 +186,15 @@ bool good_group_id(std::string_view id) noexcept {
 
 result<reply> list_groups(call& c) {
     auto q = c.query();
+    const auto text = q.text("q").value_or("");
     const auto at = q.place();
     if (const auto ok = q.finish(); !ok) return ok.error();
     const auto counts = count_keys(c);
-    const auto all = c.records.groups();
+    auto all = c.records.groups();
+    std::erase_if(all, [&](const group_entry& e) {
+        return e.group->id.find(text) == std::string::npos &&
+               e.group->name.find(text) == std::string::npos;
+    });
     std::string data;
     json_writer w(data);
     w.begin_object().key("groups").begin_array();

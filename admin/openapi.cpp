@@ -1,5 +1,6 @@
 // The API as an OpenAPI 3.1 document, made from the table of routes: what is in the one is in the
 // other. Bodies are described in words in the documentation; here they are objects.
+#include <algorithm>
 #include <map>
 
 #include "admin/handlers.hpp"
@@ -43,6 +44,34 @@ std::string_view tag_of(std::string_view path) {
     return path.substr(0, path.find('/'));
 }
 
+void write_parameters(json_writer& w, std::span<const query_param> params) {
+    w.key("parameters").begin_array();
+    for (const auto& p : params) {
+        w.begin_object().field("name", p.name).field("in", "query").field("description", p.what);
+        w.key("schema").begin_object();
+        w.field("type", p.is == param_type::number ? "integer" : "string");
+        if (p.is == param_type::time) w.field("format", "date-time");
+        // A word's minus is no part of the list.
+        if (!p.words.empty() && p.name != "sort") {
+            w.key("enum").begin_array();
+            for (auto rest = p.words; !rest.empty();) {
+                const auto end = std::min(rest.find(','), rest.size());
+                w.value(rest.substr(0, end));
+                rest.remove_prefix(std::min(end + 1, rest.size()));
+            }
+            w.end_array();
+        }
+        if (p.name == "sort") {
+            std::string pattern = "^-?(";
+            for (const char c : p.words)
+                pattern += c == ',' ? '|' : c;
+            w.field("pattern", pattern + ")$");
+        }
+        w.end_object().end_object();
+    }
+    w.end_array();
+}
+
 void write_operation(json_writer& w, const route_info& r) {
     std::string method;
     for (const char c : r.method)
@@ -54,6 +83,8 @@ void write_operation(json_writer& w, const route_info& r) {
     w.field("operationId", operation_id(r)).field("summary", r.summary);
     w.field("x-keywheel-role", to_string(r.least));
     w.key("tags").begin_array().value(tag_of(r.path)).end_array();
+    if (const auto params = query_params(r.method, r.path); !params.empty())
+        write_parameters(w, params);
     if (r.open) w.key("security").begin_array().end_array();
     if (takes_body)
         w.key("requestBody")

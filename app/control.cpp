@@ -133,6 +133,7 @@ void runtime::impl::renew_admin_key() {
 
 void runtime::impl::publish() {
     renew_admin_key();
+    catalog_->set_default_limits(auth::default_limits(settings()->limits));
     auto next = builder_.build(settings(), *catalog_, pepper_, more_peppers(), stale_);
     if (!next) {
         log::event(log::level::error, "snapshot.refused", {{"err", next.error().context}});

@@ -89,8 +89,23 @@ config::load_result load_configuration(const std::string& file, const config::en
     };
     for (const secret& text : loaded->values.auth.access_keys)
         check(text, "auth.access_keys");
-    for (const auto& key : loaded->values.access_keys)
-        check(key.key, "access_keys." + key.name);
+    const auto refuse = [&](const std::string& key, const std::string& origin, const error& why) {
+        const auto from = loaded->origins.find(origin);
+        bad.items.push_back({from == loaded->origins.end() ? config::origin{} : from->second, key,
+                             "holds what is no limit", why.context});
+    };
+    for (const auto& key : loaded->values.access_keys) {
+        const auto name = "access_keys." + key.name;
+        check(key.key, name);
+        if (const auto read = auth::limits_from_texts(key.limits); !read)
+            refuse(name + ".limits", name, read.error());
+        if (std::ranges::any_of(key.permissions,
+                                [](const auto& p) { return p != auth::permission_lease; }))
+            refuse(name + ".permissions", name,
+                   error(errc::invalid_argument, "write lease, or nothing"));
+    }
+    if (const auto read = auth::limits_from_texts(loaded->values.limits.defaults); !read)
+        refuse("limits.defaults", "limits.defaults", read.error());
     if (!bad.items.empty()) return bad;
     return loaded;
 }

@@ -231,7 +231,7 @@ store::record to_record(const access_key& key) {
     write(w, "endpoints", key.endpoints);
     write(w, "group", key.group);
     write(w, "upstream_key", key.upstream_key);
-    if (key.limits) {
+    if ((key.limits && !key.limits.by_default) || key.limits.none) {
         w.key("limits");
         write_limits(w, key.limits);
     }

@@ -1,10 +1,12 @@
 // Reading and writing of limits, entry by entry.
 #include "auth/key_limits.hpp"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 #include <optional>
 
+#include "config/settings.hpp"
 #include "core/money.hpp"
 
 namespace kw::auth {
@@ -120,9 +122,61 @@ result<limit> read_entry(std::size_t index, const json::value& entry) {
     return l;
 }
 
+std::vector<std::string_view> words_of(std::string_view text) {
+    std::vector<std::string_view> out;
+    while (!text.empty()) {
+        const auto end = std::min(text.find(' '), text.size());
+        if (end > 0) out.push_back(text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return out;
+}
+
+// "+01:00", "-00:30"
+std::optional<std::int64_t> to_offset(std::string_view text) {
+    const auto digit = [&](std::size_t at) { return text[at] >= '0' && text[at] <= '9'; };
+    if (text.size() != 6 || (text[0] != '+' && text[0] != '-') || text[3] != ':' || !digit(1) ||
+        !digit(2) || !digit(4) || !digit(5))
+        return std::nullopt;
+    const auto number = [&](std::size_t at) { return (text[at] - '0') * 10 + text[at + 1] - '0'; };
+    const std::int64_t minutes = number(1) * 60 + number(4);
+    return text[0] == '-' ? -minutes : minutes;
+}
+
+// A text's entry as it would stand in a list; none: it is no limit.
+std::optional<json::object> entry_of(std::string_view text) {
+    const auto words = words_of(text);
+    if (words.size() < 2) return std::nullopt;
+    json::object out;
+    const auto unit = words[1];
+    if (unit == "USD" || unit == "usd") {
+        out = {{"unit", to_string(limit_unit::cost)}, {"cap", words[0]}};
+    } else {
+        std::int64_t cap = 0;
+        const auto* end = words[0].data() + words[0].size();
+        const auto read = std::from_chars(words[0].data(), end, cap);
+        if (read.ec != std::errc() || read.ptr != end) return std::nullopt;
+        out = {{"unit", unit}, {"cap", cap}};
+        if (unit == concurrent) return words.size() == 2 ? std::optional(out) : std::nullopt;
+    }
+    if (words.size() < 4 || words[2] != "per") return std::nullopt;
+    out["per"] = words[3];
+    for (const auto word : std::span(words).subspan(4)) {
+        if (word.starts_with("utc")) {
+            const auto offset = to_offset(word.substr(3));
+            if (!offset) return std::nullopt;
+            out["utc_offset_minutes"] = *offset;
+        } else {
+            out["window"] = word;
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 bool operator==(const key_limits& a, const key_limits& b) noexcept {
+    if (a.by_default != b.by_default || a.none != b.none) return false;
     if (!a.set || !b.set) return a.set == b.set;
     return a.set->items() == b.set->items();
 }
@@ -136,10 +190,47 @@ result<key_limits> limits_from_json(const json::value& list) {
         if (!l) return l.error();
         limits.push_back(*l);
     }
-    if (limits.empty()) return key_limits{};
+    if (limits.empty()) return key_limits{.set = {}, .none = true};
     auto set = store::limit_set::make(std::move(limits));
     if (!set) return set.error();
-    return key_limits{std::move(*set)};
+    return key_limits{.set = std::move(*set)};
+}
+
+result<key_limits> limits_from_texts(std::span<const std::string> texts) {
+    if (texts.empty()) return key_limits{};
+    json::array list;
+    if (texts.size() > 1 || texts.front() != "unlimited") {
+        for (const auto& text : texts) {
+            auto entry = entry_of(text);
+            if (!entry)
+                return error(errc::invalid_argument,
+                             "write limits as 100 requests per 60s, 100000 tokens per 1h fixed, "
+                             "12.50 USD per month or 10 concurrent");
+            list.emplace_back(std::move(*entry));
+        }
+    }
+    return limits_from_json(list);
+}
+
+// Texts that are wrong were refused when the settings were loaded.
+key_limits default_limits(const config::limit_settings& settings) {
+    auto texts = settings.defaults;
+    if (settings.default_requests > 0)
+        texts.push_back(
+            std::to_string(settings.default_requests) + " requests per " +
+            std::to_string(
+                std::chrono::ceil<std::chrono::seconds>(settings.default_window).count()) +
+            "s");
+    auto limits = limits_from_texts(texts);
+    return {.set = limits ? limits->set : nullptr, .by_default = true};
+}
+
+bool apply_default(key_limits& to, const key_limits& fallback) {
+    if (to.none || (to.set && !to.by_default)) return false;
+    const key_limits before = to;
+    to.set = fallback.set;
+    to.by_default = fallback.set != nullptr;
+    return !(to == before);
 }
 
 void write_limit(json_writer& w, const limit& l) {

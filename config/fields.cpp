@@ -135,6 +135,11 @@ constexpr field auth_fields[] = {
      .at = at<&auth_settings::admin_key>,
      .help = "The secret for `/admin`; without it the admin API is off.",
      .aliases = "ADMIN_ACCESS_KEY"},
+    {.name = "max_lifetime",
+     .at = at<&auth_settings::max_lifetime>,
+     .help = "The longest time that the admin API lets an access key live from now on, and that of "
+             "one made without an end; `0` is for ever. Declared ones live as they are declared.",
+     .aliases = "MAX_TOKEN_AGE:d"},
 };
 
 constexpr field admin_fields[] = {
@@ -555,6 +560,21 @@ constexpr field limit_fields[] = {
      .help = "How long a request waits so at most; also one of unknown size for another such one "
              "near a budget's end. An access key may have its own.",
      .min = 1},
+    {.name = "defaults",
+     .at = at<&limit_settings::defaults>,
+     .help = "Limits of each access key that names none: texts as `10 concurrent`, `100000 tokens "
+             "per 1h`, `600 requests per 1m fixed`, `12.50 USD per month`."},
+    {.name = "default_requests",
+     .at = at<&limit_settings::default_requests>,
+     .help = "Requests in any `default_window` of such an access key, beside `defaults`; `0`: any "
+             "number.",
+     .aliases = "DEFAULT_RATE_LIMIT"},
+    {.name = "default_window",
+     .at = at<&limit_settings::default_window>,
+     .help = "Length of the window of `default_requests`.",
+     .aliases = "RATE_LIMIT_WINDOW:s",
+     .min = 1000,
+     .max = 400 * day},
 };
 
 constexpr field lease_fields[] = {
@@ -691,9 +711,44 @@ constexpr field access_key_fields[] = {
     {.name = "group",
      .at = at<&access_key_settings::group>,
      .help = "The only group that serves it; empty is any."},
+    {.name = "upstream_key",
+     .at = at<&access_key_settings::upstream_key>,
+     .help = "Id of the only upstream key that serves it; empty is any."},
     {.name = "multiplier",
      .at = at<&access_key_settings::multiplier>,
      .help = "Factor on the cost that is charged to it."},
+    {.name = "owner_name", .at = at<&access_key_settings::owner_name>, .help = "Who has it."},
+    {.name = "owner_email", .at = at<&access_key_settings::owner_email>, .help = "And where."},
+    {.name = "tags", .at = at<&access_key_settings::tags>, .help = "For people."},
+    {.name = "endpoints",
+     .at = at<&access_key_settings::endpoints>,
+     .help = "Families of endpoints that it may call, as `chat`, `files`; empty is all."},
+    {.name = "permissions",
+     .at = at<&access_key_settings::permissions>,
+     .help = "What it may beyond requests: `lease`."},
+    {.name = "clients_allow",
+     .at = at<&access_key_settings::clients_allow>,
+     .help = "Patterns of the `User-Agent`s that may use it; empty is all."},
+    {.name = "ips_allow",
+     .at = at<&access_key_settings::ips_allow>,
+     .help = "Addresses and networks that may use it; empty is all."},
+    {.name = "limits",
+     .at = at<&access_key_settings::limits>,
+     .help = "Texts as in `limits.defaults`, which hold where there are none; `unlimited` alone is "
+             "none at all."},
+    {.name = "expires_after",
+     .at = at<&access_key_settings::expires_after>,
+     .help = "How long it lives from its first use on.",
+     .min = second},
+    {.name = "queue_size",
+     .at = at<&access_key_settings::queue_size>,
+     .help = "In place of `limits.queue_size`.",
+     .max = 100'000},
+    {.name = "queue_timeout",
+     .at = at<&access_key_settings::queue_timeout>,
+     .help = "In place of `limits.queue_timeout`.",
+     .min = second,
+     .max = 3600 * second},
 };
 
 constexpr field price_fields[] = {

@@ -20,10 +20,10 @@ struct choice {
 
 // Where a value lies, with its type. std::size_t is a size in bytes, std::int64_t inside an
 // optional is money.
-using slot = std::variant<bool*, std::uint16_t*, std::uint32_t*, std::size_t*, milliseconds*,
-                          std::optional<milliseconds>*, std::string*, secret*,
-                          std::vector<std::string>*, std::vector<secret>*, choice, flags*, ppm*,
-                          std::optional<nanodollars>*, std::optional<wall_time>*>;
+using slot = std::variant<bool*, std::uint16_t*, std::uint32_t*, std::optional<std::uint32_t>*,
+                          std::size_t*, milliseconds*, std::optional<milliseconds>*, std::string*,
+                          secret*, std::vector<std::string>*, std::vector<secret>*, choice, flags*,
+                          ppm*, std::optional<nanodollars>*, std::optional<wall_time>*>;
 
 namespace detail {
 template <class Class, class Member>

@@ -90,6 +90,8 @@ struct auth_settings {
     bool open = false;
     std::vector<secret> access_keys;
     secret admin_key;  // empty: admin is off
+    // The longest that an access key made by the API lives; 0: for ever.
+    milliseconds max_lifetime = std::chrono::days(365);
     friend bool operator==(const auth_settings&, const auth_settings&) = default;
 };
 
@@ -205,6 +207,10 @@ struct limit_settings {
     std::uint32_t queue_size = 0;
     std::uint32_t queue_total = 1000;  // of all access keys, in one process
     milliseconds queue_timeout = std::chrono::seconds(30);
+    // Of access keys that name no limits of their own, as texts: "10 concurrent".
+    std::vector<std::string> defaults;
+    std::uint32_t default_requests = 0;  // in any default_window; 0: any number
+    milliseconds default_window = std::chrono::hours(24);
     friend bool operator==(const limit_settings&, const limit_settings&) = default;
 };
 
@@ -271,8 +277,20 @@ struct access_key_settings {
     bool disabled = false;
     std::vector<std::string> models_allow;  // patterns; empty: all
     std::vector<std::string> models_deny;
-    std::string group;  // "": any
+    std::string group;         // "": any
+    std::string upstream_key;  // the id of the only one that serves it; "": any
     ppm multiplier;
+    std::string owner_name;
+    std::string owner_email;
+    std::vector<std::string> tags;
+    std::vector<std::string> endpoints;         // families; empty: all
+    std::vector<std::string> permissions;       // beyond requests
+    std::vector<std::string> clients_allow;     // User-Agent patterns; empty: all
+    std::vector<std::string> ips_allow;         // networks, checked; empty: all
+    std::vector<std::string> limits;            // as texts; empty: those by default
+    std::optional<milliseconds> expires_after;  // from the first use
+    std::optional<std::uint32_t> queue_size;
+    std::optional<milliseconds> queue_timeout;
     friend bool operator==(const access_key_settings&, const access_key_settings&) = default;
 };
 

@@ -158,6 +158,9 @@ struct parser {
 
     verdict operator()(std::uint16_t* out) const { return whole_number(out); }
     verdict operator()(std::uint32_t* out) const { return whole_number(out); }
+    verdict operator()(std::optional<std::uint32_t>* out) const {
+        return whole_number(&out->emplace());
+    }
 
     verdict operator()(bool* out) const {
         constexpr std::string_view yes[] = {"true", "yes", "on", "1"};
@@ -276,6 +279,9 @@ struct formatter {
     std::string operator()(const std::uint32_t* v) const {
         return *v == 0 && !f.words.empty() ? std::string(f.words[0]) : std::to_string(*v);
     }
+    std::string operator()(const std::optional<std::uint32_t>* v) const {
+        return *v ? std::to_string(**v) : "";
+    }
     std::string operator()(const std::size_t* v) const { return size_text(*v); }
     std::string operator()(const milliseconds* v) const {
         return duration_text(static_cast<std::uint64_t>(v->count()));
@@ -326,6 +332,9 @@ struct namer {
     std::string operator()(const bool*) const { return "true or false"; }
     std::string operator()(const std::uint16_t*) const { return whole_number<std::uint16_t>(); }
     std::string operator()(const std::uint32_t*) const { return whole_number<std::uint32_t>(); }
+    std::string operator()(const std::optional<std::uint32_t>*) const {
+        return whole_number<std::uint32_t>();
+    }
     std::string operator()(const std::size_t*) const { return "size"; }
     std::string operator()(const milliseconds*) const { return "duration"; }
     std::string operator()(const std::optional<milliseconds>*) const { return "duration"; }

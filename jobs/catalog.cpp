@@ -96,6 +96,7 @@ void catalog::take(const store::record& r) {
     } else if (r.kind == auth::access_key_kind) {
         auto k = auth::access_key_from(r);
         if (!k) return complain(r, k.error());
+        if (!auth::is_leased(*k)) auth::apply_default(k->limits, default_limits_);
         access_.insert_or_assign(r.id, std::move(*k));
         access_changed_ = true;
     }
@@ -115,6 +116,15 @@ void catalog::clear() {
     keys_.clear();
     access_.clear();
     access_changed_ = true;
+}
+
+void catalog::set_default_limits(auth::key_limits limits) {
+    if (limits == default_limits_) return;
+    default_limits_ = std::move(limits);
+    for (auto& [id, key] : access_) {
+        if (!auth::is_leased(key) && auth::apply_default(key.limits, default_limits_))
+            access_changed_ = true;
+    }
 }
 
 std::shared_ptr<const auth::key_table> catalog::access_keys() {

@@ -53,6 +53,8 @@ class catalog {
     [[nodiscard]] const std::map<std::string, auth::access_key>& access_records() const noexcept {
         return access_;
     }
+    // Of access keys that name no limits.
+    void set_default_limits(auth::key_limits limits);
     // Of the last access_keys(): those whose time ended after `from` and not after `to`.
     [[nodiscard]] std::vector<const auth::access_key*> expired_between(wall_time from,
                                                                        wall_time to) const;
@@ -72,6 +74,7 @@ class catalog {
     std::map<std::string, pool::group_ptr> groups_;
     std::map<std::string, pool::key_ptr> keys_;
     std::map<std::string, auth::access_key> access_;
+    auth::key_limits default_limits_;
     std::vector<std::pair<wall_time, std::string>> expiries_;  // by time; ids in access_
     std::shared_ptr<const auth::key_table> table_;
 };

@@ -114,6 +114,28 @@ auth::access_key declared_access_key(const secret& text, const seed_context& wit
     return key;
 }
 
+// What few declared keys say.
+void take_over(const config::access_key_settings& d, auth::access_key& key) {
+    key.owner_name = d.owner_name;
+    key.owner_email = d.owner_email;
+    key.tags = d.tags;
+    key.endpoints = d.endpoints;
+    key.upstream_key = d.upstream_key;
+    // Checked when the settings were loaded, as the networks were.
+    if (auto limits = auth::limits_from_texts(d.limits)) key.limits = std::move(*limits);
+    auth::key_options options;
+    options.clients_allow = d.clients_allow;
+    options.permissions = d.permissions;
+    for (const auto& text : d.ips_allow)
+        if (const auto network = net::cidr::parse(text)) options.ips_allow.push_back(*network);
+    if (d.expires_after)
+        options.expires_after = std::chrono::ceil<std::chrono::seconds>(*d.expires_after);
+    if (d.queue_size) options.queue_size = *d.queue_size;
+    if (d.queue_timeout)
+        options.queue_timeout = std::chrono::ceil<std::chrono::seconds>(*d.queue_timeout);
+    if (!(options == auth::key_options{})) key.options.edit() = std::move(options);
+}
+
 result<void> seed_access_keys(const config::settings& settings, const catalog& known,
                               const seed_context& with) {
     std::set<std::string> declared;
@@ -134,6 +156,7 @@ result<void> seed_access_keys(const config::settings& settings, const catalog& k
         key.models_deny = d.models_deny;
         key.group = d.group;
         key.multiplier_ppm = d.multiplier.value;
+        take_over(d, key);
         declared.insert(key.id);
         if (auto put = declare_access_key(key, known, with); !put) return put;
     }

@@ -88,9 +88,11 @@ class Admins(harness.EndToEnd):
                     refused = self.bearer(proxy, tokens[role], method, concrete, body, 403)
                     self.assertIn(f"role {least}", refused.json()["message"])
                     checked += 1
+                unknown = self.owner(proxy, method, concrete + "?surprise_parameter=1", body, 400)
+                self.assertIn('"surprise_parameter" is unknown', unknown.json()["message"])
                 if body is not None and "{id}" not in path:
                     takes_body.append((method, concrete, least))
-                checked += 2
+                checked += 3
             for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - methods:
                 # Another route may stand where this one has its literal.
                 answer = self.owner(proxy, method, concrete)

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "admin/values.hpp"
 #include "auth/authenticator.hpp"
 #include "tests/unit/admin/admin_fixture.hpp"
 
@@ -172,4 +173,73 @@ TEST_CASE("many access keys at once, each with its own result", "[admin]") {
           std::vector<std::string>{"ok", "not_found", "ok"});
     CHECK(listed(f, "?deleted=any") == 1);
     f.refused("DELETE", batch, named(R"(,"purge":1)"));
+}
+
+TEST_CASE("access keys live no longer than the settings let them", "[admin]") {
+    using namespace std::chrono_literals;
+    fixture f;
+    f.settings->auth.max_lifetime = std::chrono::days(10);
+    const auto time = [&](std::chrono::seconds from_now) {
+        return "\"" + admin::format_time(f.clock.wall() + from_now) + "\"";
+    };
+    const auto made = f.call("POST", path, R"({"name":"a"})", 201);
+    CHECK("\"" + fixture::text(made, "expires_at") + "\"" == time(240h));
+    const auto one = path + "/" + fixture::text(made, "id");
+    f.clock.advance(24h);
+    // Another change does not prolong it, and its end may be moved as far as from now.
+    CHECK("\"" + fixture::text(f.call("PUT", one, R"({"description":"x"})"), "expires_at") + "\"" ==
+          time(216h));
+    f.refused("PUT", one, R"({"expires_at":)" + time(241h) + "}");
+    f.call("PUT", one, R"({"expires_at":)" + time(239h) + "}");
+    CHECK("\"" + fixture::text(f.call("PUT", one, R"({"expires_at":null})"), "expires_at") + "\"" ==
+          time(240h));
+    f.refused("POST", path, R"({"name":"b","expires_after_seconds":864001})");
+    CHECK(f.call("POST", path, R"({"name":"b","expires_after_seconds":864000})", 201)
+              .at("expires_at")
+              .is_null());
+    const auto batch = f.call("POST", path + "/batch", R"({"name":"c","count":2})", 201);
+    CHECK("\"" +
+              fixture::text(
+                  f.call("GET", path + "/" + fixture::text(batch.at("access_keys").at(0), "id")),
+                  "expires_at") +
+              "\"" ==
+          time(240h));
+}
+
+TEST_CASE("access keys without limits show those by default", "[admin]") {
+    fixture f;
+    f.settings->limits.default_requests = 7;
+    auto made = f.call("POST", path, R"({"name":"a"})", 201);
+    const auto one = path + "/" + fixture::text(made, "id");
+    CHECK(fixture::text(made, "limits_from") == "default");
+    CHECK(made.at("limits").at(0).at("cap").as_int64() == 7);
+    f.settings->limits.default_requests = 8;
+    CHECK(f.call("GET", one).at("limits").at(0).at("cap").as_int64() == 8);
+    made = f.call("PUT", one, R"({"limits":[]})");
+    CHECK(fixture::text(made, "limits_from") == "own");
+    CHECK(f.call("GET", one).at("limits").as_array().empty());
+    CHECK(fixture::text(f.call("PUT", one, R"({"limits":null})"), "limits_from") == "default");
+}
+
+TEST_CASE("access keys in an order", "[admin]") {
+    fixture f;
+    for (const auto* body :
+         {R"({"name":"b","expires_at":"2026-01-03"})", R"({"name":"c","expires_at":"2026-01-02"})",
+          R"({"name":"a","expires_after_seconds":60})"}) {
+        f.call("POST", "/admin/access-keys", body, 201);
+        f.clock.advance(std::chrono::seconds(1));
+    }
+    const auto names = [&](const std::string& sort) {
+        std::string out;
+        const auto list = f.call("GET", "/admin/access-keys?sort=" + sort);
+        for (const auto& key : list.at("access_keys").as_array())
+            out += fixture::text(key, "name");
+        return out;
+    };
+    CHECK(names("name") == "abc");
+    CHECK(names("-name") == "cba");
+    CHECK(names("created") == "bca");
+    CHECK(names("expires_at") == "cba");
+    CHECK(f.refused("GET", "/admin/access-keys?sort=size", {}).find("\"sort\"") !=
+          std::string::npos);
 }

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "admin/query_params.hpp"
 #include "tests/unit/admin/admin_fixture.hpp"
 
 using namespace kw;
@@ -124,6 +125,49 @@ TEST_CASE("what nobody asked for is refused by name", "[admin]") {
     CHECK(f.refused("GET", "/admin/usage?by=moon", {}).find("upstream_key") != std::string::npos);
     CHECK(f.refused("GET", "/admin/usage?from=yesterday", {}).find("RFC 3339") !=
           std::string::npos);
+}
+
+TEST_CASE("what is documented of a query is read, and nothing else", "[admin]") {
+    fixture f;
+    const auto document =
+        boost::json::parse(f.send(fixture::request("GET", "/admin/openapi.json")).body);
+    std::size_t seen = 0;
+    for (const auto& route : admin_api::routes()) {
+        if (route.open) continue;
+        const std::string path = concrete(route.path);
+        INFO(route.method << ' ' << path);
+        // Read without a parameter, a handler asks for all that it knows.
+        if (route.method == "GET")
+            CHECK(f.send(fixture::request("GET", path)).body.find("table of parameters") ==
+                  std::string::npos);
+        const auto unknown = f.send(fixture::request(route.method, path + "?surprise=1", "{}"));
+        CHECK(unknown.status == 400);
+        CHECK(unknown.body.find("\\\"surprise\\\" is unknown") != std::string::npos);
+
+        std::string method(route.method);
+        std::ranges::transform(method, method.begin(), [](char c) { return c | 0x20; });
+        const auto& operation = document.at("paths").at(route.path).at(method).as_object();
+        const auto params = query_params(route.method, route.path);
+        const auto* listed = operation.if_contains("parameters");
+        REQUIRE((listed == nullptr ? 0 : listed->as_array().size()) == params.size());
+        for (std::size_t i = 0; i < params.size(); ++i) {
+            const auto& p = params[i];
+            INFO(p.name);
+            CHECK(listed->at(i).at("name").as_string() == std::string(p.name));
+            const auto value = p.is == param_type::number ? std::string("1")
+                               : p.is == param_type::time ? std::string("2026-01-01")
+                               : p.is == param_type::word
+                                   ? std::string(p.words.substr(0, p.words.find(',')))
+                                   : std::string("x");
+            const auto out = f.send(
+                fixture::request(route.method, path + "?" + std::string(p.name) + "=" + value));
+            CHECK(out.body.find("is unknown") == std::string::npos);
+            // A word of the list is one that the handler takes.
+            if (p.is == param_type::word && route.method == "GET") CHECK(out.status == 200);
+            ++seen;
+        }
+    }
+    CHECK(seen > 60);
 }
 
 TEST_CASE("the documentation lists the routes", "[admin]") {

@@ -145,3 +145,71 @@ TEST_CASE("a declared group that was edited keeps the edit until its declaration
     f.start();
     CHECK(f.known.groups().at("main")->name == "by file");
 }
+
+TEST_CASE("a declared access key carries all that one of the API may") {
+    using namespace std::chrono_literals;
+    fixture f;
+    config::access_key_settings a;
+    a.name = "team";
+    a.key = secret("declared-access-key-0001");
+    a.owner_name = "Ada";
+    a.owner_email = "ada@example.com";
+    a.tags = {"t"};
+    a.endpoints = {"chat"};
+    a.permissions = {"lease"};
+    a.clients_allow = {"curl/*"};
+    a.ips_allow = {"10.0.0.0/8"};
+    a.limits = {"3 requests per 1h"};
+    a.upstream_key = "uk_1";
+    a.expires_after = 1h;
+    a.queue_size = 0;
+    a.queue_timeout = 2s;
+    f.settings.access_keys.push_back(a);
+    f.start();
+    REQUIRE(f.known.access_records().size() == 1);
+    const auto& key = f.known.access_records().begin()->second;
+    CHECK(key.owner_name == "Ada");
+    CHECK(key.owner_email == "ada@example.com");
+    CHECK(key.tags == a.tags);
+    CHECK(key.endpoints == a.endpoints);
+    CHECK(key.upstream_key == "uk_1");
+    CHECK(key.limits.set->items().front().cap == 3);
+    CHECK(auth::has_permission(key, "lease"));
+    CHECK(auth::may_call_with(key, "curl/8"));
+    CHECK_FALSE(auth::may_call_with(key, "wget"));
+    CHECK(auth::may_call_from(key, *net::ip_address::parse("10.1.2.3")));
+    CHECK_FALSE(auth::may_call_from(key, *net::ip_address::parse("11.1.2.3")));
+    CHECK(auth::starts_at_first_use(key));
+    CHECK(key.options->queue_size == 0);
+    CHECK(key.options->queue_timeout == 2s);
+}
+
+TEST_CASE("default limits come and go without a change of the records") {
+    fixture f;
+    config::access_key_settings a;
+    a.name = "plain";
+    a.key = secret("declared-access-key-0001");
+    f.settings.access_keys.push_back(a);
+    a.name = "free";
+    a.key = secret("declared-access-key-0002");
+    a.limits = {"unlimited"};
+    f.settings.access_keys.push_back(a);
+    f.start();
+    const auto limit_of = [&](const char* name) {
+        for (const auto& [id, key] : f.known.access_records())
+            if (key.name == name) return key.limits ? key.limits.set->items().front().cap : 0;
+        return std::int64_t{-1};
+    };
+    const auto revision = f.known.revision();
+    CHECK(limit_of("plain") == 0);
+    const auto before = f.known.access_keys();
+    f.settings.limits.default_requests = 7;
+    f.known.set_default_limits(auth::default_limits(f.settings.limits));
+    CHECK(limit_of("plain") == 7);
+    CHECK(limit_of("free") == 0);
+    CHECK(f.known.access_keys() != before);  // the workers' table is made anew
+    f.start();
+    CHECK(f.known.revision() == revision);
+    f.known.set_default_limits({});
+    CHECK(limit_of("plain") == 0);
+}
