@@ -35,7 +35,10 @@ worker::worker(net::loop& on, services& shared, store::journal_writer& journal,
       kept_bodies_(shared.now.kept_bodies),
       in_flight_(shared.now.in_flight),
       scratch_(std::make_unique<char[]>(scratch_size)) {
-    if (shared.admission != nullptr) leases_.emplace(on, *shared.admission);
+    if (shared.admission != nullptr) {
+        lane_ = shared.admission->lane(on);
+        leases_.emplace(on, lane_ ? *lane_ : *shared.admission);
+    }
     apply_limits();
 }
 

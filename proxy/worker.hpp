@@ -157,6 +157,7 @@ class worker {
     pool::selector selector_;
     auth::authenticator authenticator_;
     worker_metrics metrics_;
+    std::unique_ptr<store::admission> lane_;  // null: all workers use the one
     std::optional<lease_renewer> leases_;
     memory_queue kept_bodies_;
     memory_queue in_flight_;

@@ -23,6 +23,10 @@
 #include "core/money.hpp"
 #include "store/limits.hpp"
 
+namespace kw::net {
+class loop;
+}
+
 namespace kw::store {
 
 struct redis_options;
@@ -142,6 +146,10 @@ class admission {
     // Frees the memory of what has expired; call it every few seconds. Limits hold without it.
     virtual void sweep() = 0;
     [[nodiscard]] virtual admission_health health() const = 0;
+
+    // The same admission for one loop's thread alone, which also runs the completions; ends before
+    // the loop and before this object. Null: nothing would be gained, use this object.
+    [[nodiscard]] virtual std::unique_ptr<admission> lane(net::loop&) { return nullptr; }
 };
 
 struct admission_options {

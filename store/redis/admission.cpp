@@ -1,5 +1,6 @@
-// Admission in Redis: one thread with one connection, on which many steps are under way at a time;
-// while Redis is away this replica's share decides, and what it let through is told to Redis later.
+// Admission in Redis: one thread with one connection, on which many steps are under way at a time,
+// and lanes of the workers' own beside it; while Redis is away this replica's share decides, and
+// what it let through is told to Redis later.
 #include "store/admission.hpp"
 
 #include <pthread.h>
@@ -17,6 +18,7 @@
 #include "core/ids.hpp"
 #include "core/log.hpp"
 #include "store/file.hpp"
+#include "store/redis/admission_lane.hpp"
 #include "store/redis/admission_wire.hpp"
 #include "store/redis/channel.hpp"
 #include "store/redis/local_share.hpp"
@@ -57,26 +59,9 @@ std::string own_id(const admission_options& options, const clock_source& clock) 
     return make_id("rp_", clock.wall(), random);
 }
 
-step step_of(step_kind is, const lease_ref& which) {
-    step s;
-    s.is = is;
-    s.access_key_id = which.access_key_id;
-    s.ledger_id = which.ledger_id;
-    return s;
-}
-
-step step_of(step_kind is, const admit_request& r) {
-    auto s = step_of(is, lease_ref{r.access_key_id, r.ledger_id});
-    s.limits = r.limits;
-    s.amount = r.reservation;
-    s.bounded = r.bounded;
-    s.ttl = r.lease_ttl;
-    return s;
-}
-
 }  // namespace
 
-class redis_admission final : public admission {
+class redis_admission final : public lane_home {
   public:
     redis_admission(target to, const redis_options& redis, const admission_options& options,
                     const clock_source& clock)
@@ -179,9 +164,44 @@ class redis_admission final : public admission {
             push_sweep(i);
     }
 
+    [[nodiscard]] std::unique_ptr<admission> lane(net::loop& on) override {
+        return std::make_unique<admission_lane>(on, *this);
+    }
+
+    void take_over(step s) override {
+        if (s.is == step_kind::admit) {
+            if (!push_if_up(s)) decide_here(std::move(s));
+        } else if (s.is == step_kind::settle) {
+            settle({s.access_key_id, s.ledger_id}, s.amount);
+        } else if (s.is == step_kind::release) {
+            release({s.access_key_id, s.ledger_id});
+        }
+    }
+
+    void connect(std::shared_ptr<lane_door> door) override {
+        bool wake = false;
+        {
+            const std::lock_guard lock(mutex_);
+            doors_.push_back(std::move(door));
+            wake = std::exchange(asleep_, false);
+        }
+        if (wake) ring();
+    }
+
+    void note(const step& s, const admit_answer& answer) override {
+        share_.saw(s.access_key_id, s.limits, answer.states);
+        by_lanes_.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] const clock_source& store_time() const noexcept override { return time_; }
+    [[nodiscard]] std::chrono::milliseconds call_timeout() const noexcept override {
+        return options_.call_timeout;
+    }
+
     [[nodiscard]] admission_health health() const override {
         const std::lock_guard lock(mutex_);
         auto out = health_;
+        out.decided += by_lanes_.load(std::memory_order_relaxed);
         out.up = !away_;
         out.waiting = queue_.size() + under_way_;
         return out;
@@ -287,7 +307,7 @@ class redis_admission final : public admission {
         }
         take_steps(now);
         std::vector<reply> replies;
-        auto went = connection_.turn(out_, replies);
+        auto went = connection_.turn(out_.unsent(), replies);
         for (auto& r : replies)
             if (went) went = answered(std::move(r));
         if (went && !sent_.empty() && now >= sent_.front().deadline)
@@ -300,8 +320,40 @@ class redis_admission final : public admission {
             const std::lock_guard lock(mutex_);
             if (queue_.empty()) return false;
         }
-        nap(sent_.empty() ? next_beat_ : std::min(next_beat_, sent_.front().deadline));
+        const auto next_door = open_doors(now);
+        nap(std::min(
+            {next_beat_, next_door, sent_.empty() ? mono_time::max() : sent_.front().deadline}));
         return true;
+    }
+
+    // Connections for the lanes that want one. When to try again, if ever.
+    mono_time open_doors(mono_time now) {
+        std::vector<std::shared_ptr<lane_door>> all;
+        {
+            const std::lock_guard lock(mutex_);
+            if (doors_.empty()) return mono_time::max();
+            if (now < next_door_ || stopping_) return next_door_;
+            all.swap(doors_);
+        }
+        while (!all.empty()) {
+            auto open = std::make_unique<connection>();
+            if (!open->open(to_, std::chrono::steady_clock::now() + redis_.connect_timeout) ||
+                !open->exchange(scripts(),
+                                std::chrono::steady_clock::now() + redis_.connect_timeout))
+                break;
+            all.back()->hand_in(std::move(open), wire_);
+            all.pop_back();
+        }
+        next_door_ = time_.mono() + redis_.min_backoff;
+        const std::lock_guard lock(mutex_);
+        std::move(all.begin(), all.end(), std::back_inserter(doors_));
+        return doors_.empty() ? mono_time::max() : next_door_;
+    }
+
+    [[nodiscard]] pipeline scripts() const {
+        pipeline hello;
+        wire_.load(hello);
+        return hello;
     }
 
     // What waits becomes commands.
@@ -323,11 +375,9 @@ class redis_admission final : public admission {
         }
         for (auto& s : late)
             without_redis(std::move(s));
-        pipeline commands;
         const auto store_ms = unix_ms(time_.wall());
         for (; encoded_ < sent_.size(); ++encoded_)
-            wire_.encode(sent_[encoded_], store_ms, commands);
-        out_ += commands.bytes();
+            wire_.encode(sent_[encoded_], store_ms, out_);
     }
 
     // Until the socket or a caller has something, or `until`.
@@ -341,7 +391,7 @@ class redis_admission final : public admission {
         }
         if (stopping_ && !connection_.is_open()) return;
         pollfd fds[2] = {{wake_.get(), POLLIN, 0}, {connection_.descriptor(), POLLIN, 0}};
-        if (!out_.empty()) fds[1].events |= POLLOUT;
+        if (!out_.unsent().empty()) fds[1].events |= POLLOUT;
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - time_.mono());
         ::poll(fds, 2, static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 10'000)));
         std::uint64_t rung = 0;
@@ -423,7 +473,7 @@ class redis_admission final : public admission {
             queue_.clear();
             under_way_ = 0;
         }
-        out_.clear();
+        out_ = {};
         encoded_ = 0;
         next_try_ = time_.mono() + backoff_;
         backoff_ = std::min(backoff_ * 2, redis_.max_backoff);
@@ -435,9 +485,7 @@ class redis_admission final : public admission {
         const auto until = std::chrono::steady_clock::now() + redis_.connect_timeout;
         auto up = connection_.open(to_, until);
         if (up) {
-            pipeline hello;
-            wire_.load(hello);
-            const auto loaded = connection_.exchange(hello, until);
+            const auto loaded = connection_.exchange(scripts(), until);
             if (!loaded)
                 up = loaded.error();
             else if (!wire_.learn(*loaded))
@@ -502,14 +550,17 @@ class redis_admission final : public admission {
     bool away_ = true;
     bool asleep_ = false;
     admission_health health_;
+    std::vector<std::shared_ptr<lane_door>> doors_;  // of lanes that have no connection
+    std::atomic<std::uint64_t> by_lanes_{0};
 
     // The thread's own.
     connection connection_;
     std::deque<step> sent_;
     std::size_t encoded_ = 0;  // of sent_: in out_ or further
-    std::string out_;
+    pipeline out_;
     mono_time next_beat_{};
     mono_time next_try_{};
+    mono_time next_door_{};
     std::chrono::milliseconds backoff_;
     std::thread thread_;
 };

@@ -2,6 +2,8 @@
 #include "store/redis/admission_wire.hpp"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 
 #include "store/ledger_batch.hpp"
 
@@ -11,39 +13,52 @@ namespace {
 constexpr std::int64_t billion = 1'000'000'000;
 constexpr std::int64_t max_amount = 1'000'000 * billion;
 
-void add_amount(std::vector<std::string>& to, std::int64_t n) {
-    to.push_back(std::to_string(n / billion));
-    to.push_back(std::to_string(n % billion));
+void add_amount(pipeline& to, std::int64_t n) {
+    to.number(n / billion);
+    to.number(n % billion);
 }
 
-void add_amounts(std::vector<std::string>& to, const amounts& a) {
+void add_amounts(pipeline& to, const amounts& a) {
     for (const auto n : {a.requests, a.tokens, a.cost})
         add_amount(to, std::clamp<std::int64_t>(n, 0, max_amount));
 }
 
 // Begin and end of the period, and the end of the next.
-void add_periods(std::vector<std::string>& to, const limit& budget, std::int64_t now_ms) {
+void add_periods(pipeline& to, const limit& budget, std::int64_t now_ms) {
     const auto period = bounds_of(budget, now_ms);
-    const auto next_end = period.end == 0 ? 0 : bounds_of(budget, period.end).end;
-    for (const auto n : {period.begin, period.end, next_end})
-        to.push_back(std::to_string(n));
+    to.number(period.begin);
+    to.number(period.end);
+    to.number(period.end == 0 ? 0 : bounds_of(budget, period.end).end);
 }
 
-void add_limit(std::vector<std::string>& to, const limit& l, const std::string& name,
-               std::int64_t now_ms) {
-    to.push_back(name);
-    to.push_back(std::to_string(static_cast<int>(l.unit) + 1));
+void add_limit(pipeline& to, const limit& l, const std::string& name, std::int64_t now_ms) {
+    to.word(name);
+    to.number(static_cast<int>(l.unit) + 1);
     add_amount(to, l.cap);
-    if (l.kind == limit_kind::budget) {
-        add_periods(to, l, now_ms);
-        return;
-    }
-    const auto length = l.kind == limit_kind::sliding ? part_ms(l.length) : l.length.count();
-    to.push_back(std::to_string(length));
-    to.insert(to.end(), 2, "0");
+    if (l.kind == limit_kind::budget) return add_periods(to, l, now_ms);
+    to.number(l.kind == limit_kind::sliding ? part_ms(l.length) : l.length.count());
+    to.number(0);
+    to.number(0);
 }
 
 }  // namespace
+
+step step_of(step_kind is, const lease_ref& which) {
+    step s;
+    s.is = is;
+    s.access_key_id = which.access_key_id;
+    s.ledger_id = which.ledger_id;
+    return s;
+}
+
+step step_of(step_kind is, const admit_request& r) {
+    auto s = step_of(is, lease_ref{r.access_key_id, r.ledger_id});
+    s.limits = r.limits;
+    s.amount = r.reservation;
+    s.bounded = r.bounded;
+    s.ttl = r.lease_ttl;
+    return s;
+}
 
 admission_wire::admission_wire(std::string prefix, const admission_options& options,
                                std::string replica_id)
@@ -63,55 +78,65 @@ bool admission_wire::learn(const std::vector<reply>& loaded) {
     return true;
 }
 
-std::string admission_wire::shard_key(std::size_t shard, std::string_view rest) const {
-    return prefix_ + "{" + std::to_string(shard) + "}:" + std::string(rest);
-}
+// The words that most commands have in common.
+struct admission_wire::words {
+    const admission_wire& wire;
+    pipeline& to;
 
-std::string admission_wire::time_word() const {
-    if (options_.fixed_time_ms != nullptr)
-        return "=" + std::to_string(options_.fixed_time_ms->load());
-    return std::to_string(options_.time_offset.count());
-}
-
-void admission_wire::send(pipeline& to, admission_script which,
-                          const std::vector<std::string>& keys,
-                          const std::vector<std::string>& arguments) const {
-    const auto count = std::to_string(keys.size());
-    std::vector<std::string_view> words{"EVALSHA", hashes_[static_cast<std::size_t>(which)], count};
-    words.insert(words.end(), keys.begin(), keys.end());
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    to.add(words);
-}
+    // Of one shard, so that a cluster keeps them together.
+    void key(std::size_t shard, std::string_view kind, std::string_view id = {}) const {
+        std::array<char, 24> number;
+        const auto* const end =
+            std::to_chars(number.data(), number.data() + number.size(), shard).ptr;
+        to.word({wire.prefix_,
+                 "{",
+                 {number.data(), static_cast<std::size_t>(end - number.data())},
+                 "}:",
+                 kind,
+                 id});
+    }
+    void keys_of(const step& s) const {
+        const auto shard = shard_of(s.access_key_id);
+        key(shard, "use:", s.access_key_id);
+        key(shard, "due:", s.access_key_id);
+    }
+    // The arguments count the time, which is their first.
+    void script(admission_script which, std::size_t keys, std::size_t arguments) const {
+        to.begin(3 + keys + arguments);
+        to.word("EVALSHA");
+        to.word(wire.hashes_[static_cast<std::size_t>(which)]);
+        to.number(static_cast<std::int64_t>(keys));
+    }
+    void time() const {
+        if (wire.options_.fixed_time_ms != nullptr)
+            to.word({"=", std::to_string(wire.options_.fixed_time_ms->load())});
+        else
+            to.number(wire.options_.time_offset.count());
+    }
+};
 
 void admission_wire::encode_admit(const step& s, std::int64_t now_ms, pipeline& to) const {
-    const auto shard = shard_of(s.access_key_id);
-    std::vector<std::string> words;
-    words.reserve(14 + 7 * s.limits->items().size());
-    words.push_back(time_word());
-    words.push_back(s.ledger_id);
-    words.emplace_back(s.is == step_kind::book ? "f" : s.is == step_kind::peek ? "p" : "a");
-    words.push_back(std::to_string(s.ttl.count()));
-    words.emplace_back(s.bounded ? "1" : "0");
-    words.push_back(std::to_string(options_.keep_expired.count()));
-    words.push_back(std::to_string(s.limits->keep_ms()));
-    words.push_back(s.access_key_id);
-    add_amounts(words, s.amount);
-    for (std::size_t i = 0; i < s.limits->items().size(); ++i)
-        add_limit(words, s.limits->items()[i], s.limits->names()[i], now_ms);
-    send(to, admission_script::admit,
-         {shard_key(shard, "use:" + s.access_key_id), shard_key(shard, "due:" + s.access_key_id),
-          shard_key(shard, "used")},
-         words);
+    const words out{*this, to};
+    const auto& limits = s.limits->items();
+    out.script(admission_script::admit, 3, 14 + 7 * limits.size());
+    out.keys_of(s);
+    out.key(shard_of(s.access_key_id), "used");
+    out.time();
+    to.word(s.ledger_id);
+    to.word(s.is == step_kind::book ? "f" : s.is == step_kind::peek ? "p" : "a");
+    to.number(s.ttl.count());
+    to.word(s.bounded ? "1" : "0");
+    to.number(options_.keep_expired.count());
+    to.number(s.limits->keep_ms());
+    to.word(s.access_key_id);
+    add_amounts(to, s.amount);
+    for (std::size_t i = 0; i < limits.size(); ++i)
+        add_limit(to, limits[i], s.limits->names()[i], now_ms);
 }
 
 void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) const {
-    const auto shard = s.is == step_kind::sweep ? s.shard : shard_of(s.access_key_id);
-    const auto use = shard_key(shard, "use:" + s.access_key_id);
-    const auto due = shard_key(shard, "due:" + s.access_key_id);
-    const auto used = shard_key(shard, "used");
+    const words out{*this, to};
     const auto replicas = prefix_ + "{m}:replicas";
-    const auto expired = std::to_string(options_.keep_expired.count());
-    std::vector<std::string> words{time_word()};
     switch (s.is) {
         case step_kind::admit:
         case step_kind::book:
@@ -119,31 +144,51 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) co
             return encode_admit(s, now_ms, to);
         case step_kind::settle:
         case step_kind::release:
-            words.insert(words.end(), {s.ledger_id, s.is == step_kind::settle ? "s" : "r", expired,
-                                       std::to_string(options_.keep_settled.count())});
-            add_amounts(words, s.amount);
-            return send(to, admission_script::settle, {use, due}, words);
+            out.script(admission_script::settle, 2, 11);
+            out.keys_of(s);
+            out.time();
+            to.word(s.ledger_id);
+            to.word(s.is == step_kind::settle ? "s" : "r");
+            to.number(options_.keep_expired.count());
+            to.number(options_.keep_settled.count());
+            return add_amounts(to, s.amount);
         case step_kind::renew:
-            words.insert(words.end(), {std::to_string(s.ttl.count()), expired});
-            words.insert(words.end(), s.ids.begin(), s.ids.end());
-            return send(to, admission_script::renew, {use, due}, words);
+            out.script(admission_script::renew, 2, 3 + s.ids.size());
+            out.keys_of(s);
+            out.time();
+            to.number(s.ttl.count());
+            to.number(options_.keep_expired.count());
+            for (const auto& id : s.ids)
+                to.word(id);
+            return;
         case step_kind::preload:
-            words.insert(words.end(), {s.access_key_id, std::to_string(s.limits->keep_ms()),
-                                       s.limits->names().front()});
-            add_periods(words, s.limits->items().front(), now_ms);
-            add_amount(words, std::max<std::int64_t>(s.amount.requests, 0));
-            return send(to, admission_script::preload, {use, due, used}, words);
+            out.script(admission_script::preload, 3, 9);
+            out.keys_of(s);
+            out.key(shard_of(s.access_key_id), "used");
+            out.time();
+            to.word(s.access_key_id);
+            to.number(s.limits->keep_ms());
+            to.word(s.limits->names().front());
+            add_periods(to, s.limits->items().front(), now_ms);
+            return add_amount(to, std::max<std::int64_t>(s.amount.requests, 0));
         case step_kind::forget:
-            return to.add({"DEL", use, due});
+            to.begin(3);
+            to.word("DEL");
+            return out.keys_of(s);
         case step_kind::sweep:
-            words.insert(words.end(), {shard_key(shard, "use:"), shard_key(shard, "due:"), expired,
-                                       std::to_string(sweep_keys)});
-            return send(to, admission_script::sweep, {used}, words);
+            out.script(admission_script::sweep, 1, 5);
+            out.key(s.shard, "used");
+            out.time();
+            out.key(s.shard, "use:");
+            out.key(s.shard, "due:");
+            to.number(options_.keep_expired.count());
+            return to.number(sweep_keys);
         case step_kind::beat:
-            words.insert(
-                words.end(),
-                {replica_id_, std::to_string(std::chrono::milliseconds(replica_alive).count())});
-            return send(to, admission_script::beat, {replicas}, words);
+            out.script(admission_script::beat, 1, 3);
+            to.word(replicas);
+            out.time();
+            to.word(replica_id_);
+            return to.number(std::chrono::milliseconds(replica_alive).count());
         case step_kind::leave:
             return to.add({"ZREM", replicas, replica_id_});
     }

@@ -54,6 +54,9 @@ struct step {
     mono_time deadline = mono_time::max();
 };
 
+[[nodiscard]] step step_of(step_kind is, const lease_ref& which);
+[[nodiscard]] step step_of(step_kind is, const admit_request& request);
+
 inline constexpr std::size_t sweep_keys = 32;             // access keys that one sweep looks at
 inline constexpr std::size_t max_renewed = 500;           // by one step
 inline constexpr std::chrono::seconds replica_alive{10};  // after its last beat
@@ -74,11 +77,8 @@ class admission_wire {
                                    std::int64_t& leases);
 
   private:
-    [[nodiscard]] std::string shard_key(std::size_t shard, std::string_view rest) const;
-    [[nodiscard]] std::string time_word() const;
+    struct words;
     void encode_admit(const step& s, std::int64_t now_ms, pipeline& to) const;
-    void send(pipeline& to, admission_script which, const std::vector<std::string>& keys,
-              const std::vector<std::string>& arguments) const;
 
     const std::string prefix_;
     const admission_options options_;

@@ -138,20 +138,40 @@ std::int64_t reply::as_number() const noexcept {
     return n;
 }
 
-void pipeline::add(std::span<const std::string_view> words) {
-    std::vector<const char*> texts;
-    std::vector<std::size_t> sizes;
-    for (const auto word : words) {
-        texts.push_back(word.data() == nullptr ? "" : word.data());
-        sizes.push_back(word.size());
-    }
-    char* command = nullptr;
-    const auto length = redisFormatCommandArgv(&command, static_cast<int>(words.size()),
-                                               texts.data(), sizes.data());
-    if (length <= 0) throw std::bad_alloc();
-    bytes_.append(command, static_cast<std::size_t>(length));
-    redisFreeCommand(command);
+void pipeline::head(char kind, std::size_t n) {
+    std::array<char, 24> text;
+    text[0] = kind;
+    char* end = std::to_chars(text.data() + 1, text.data() + text.size() - 2, n).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    bytes_.append(text.data(), end);
+}
+
+void pipeline::begin(std::size_t words) {
+    head('*', words);
     ++count_;
+}
+
+void pipeline::word(std::initializer_list<std::string_view> parts) {
+    std::size_t size = 0;
+    for (const auto part : parts)
+        size += part.size();
+    head('$', size);
+    for (const auto part : parts)
+        bytes_.append(part);
+    bytes_.append("\r\n");
+}
+
+void pipeline::number(std::int64_t n) {
+    std::array<char, 24> text;
+    const auto* const end = std::to_chars(text.data(), text.data() + text.size(), n).ptr;
+    word({text.data(), static_cast<std::size_t>(end - text.data())});
+}
+
+void pipeline::add(std::span<const std::string_view> words) {
+    begin(words.size());
+    for (const auto text : words)
+        word(text);
 }
 
 struct connection::impl {
@@ -329,7 +349,7 @@ struct connection::impl {
         }
     }
 
-    // Feeds the parser; false: nothing is there now.
+    // Feeds the parser; false: nothing more is there now.
     result<bool> read_some() {
         std::array<char, 65536> buffer;
         std::size_t got = 0;
@@ -347,7 +367,8 @@ struct connection::impl {
         }
         if (redisReaderFeed(reader.get(), buffer.data(), got) != REDIS_OK)
             return away("the answer is not Redis'");
-        return true;
+        // A short read has emptied the socket; a TLS record says nothing about the next.
+        return tls != nullptr || got == buffer.size();
     }
 
     bool tls_may_go_on(int outcome) {
@@ -446,10 +467,13 @@ result<void> connection::turn(std::string& out, std::vector<reply>& in) {
         else
             went = written.error();
     }
-    while (went) {
-        const auto more = impl_->read_some();
-        if (!more) went = more.error();
-        if (!more || !*more) break;
+    for (bool more = true; went && more;) {
+        const auto read = impl_->read_some();
+        if (!read) {
+            went = read.error();
+            break;
+        }
+        more = *read;
         for (reply one; went;) {
             const auto whole = impl_->take(one);
             if (!whole) went = whole.error();

@@ -1,5 +1,5 @@
-// One blocking connection to Redis with deadlines: TCP, TLS or a unix socket. hiredis formats
-// commands and parses replies; the sockets are ours.
+// One blocking connection to Redis with deadlines: TCP, TLS or a unix socket. hiredis parses
+// replies; the sockets are ours.
 #pragma once
 
 #include <chrono>
@@ -50,17 +50,28 @@ struct reply {
     [[nodiscard]] std::int64_t as_number() const noexcept;
 };
 
-// Commands that go out together.
+// Commands that go out together, in the form that Redis reads (RESP: arrays of bulk strings).
 class pipeline {
   public:
+    // A command of so many words, which follow one by one.
+    void begin(std::size_t words);
+    void word(std::string_view text) { word({text}); }
+    // One word that is made of several.
+    void word(std::initializer_list<std::string_view> parts);
+    void number(std::int64_t n);
+
     void add(std::span<const std::string_view> words);
     void add(std::initializer_list<std::string_view> words) {
         add(std::span(words.begin(), words.size()));
     }
     [[nodiscard]] std::size_t size() const noexcept { return count_; }
     [[nodiscard]] const std::string& bytes() const noexcept { return bytes_; }
+    // For who sends them piece by piece: what is sent is to be taken out.
+    [[nodiscard]] std::string& unsent() noexcept { return bytes_; }
 
   private:
+    void head(char kind, std::size_t n);
+
     std::string bytes_;
     std::size_t count_ = 0;
 };
