@@ -1,17 +1,22 @@
-// kw_load: a closed-loop HTTP/1.1 load generator over epoll that checks every answer byte for byte.
+// kw_load: an HTTP/1.1 load generator over epoll that checks every answer byte for byte.
 //
 //   kw_load --url http://127.0.0.1:8080/v1/chat/completions --connections 64 --seconds 5
-//           [--warmup 1] [--requests N] [--body FILE] [--header "Name: value"]... [--stream]
+//           [--warmup 1] [--requests N] [--rate N] [--body FILE] [--header "Name: value"]...
+//           [--stream]
 //
-// The first good answer's body is the pattern; every other must equal it (unless --no-compare).
-// With --stream, events are counted and each stream must end with its last chunk and [DONE].
-// Prints one line of JSON; exits 1 if any answer was wrong. Plain HTTP and IPv4 addresses only.
+// A closed loop as a rule: each connection sends its next request when it has the answer. With
+// --rate so many requests a second are due at even distances, whatever the answers do, and latency
+// counts from when a request was due; one that finds no connection free is sent late. The first
+// good answer's body is the pattern; every other must equal it (unless --no-compare). With
+// --stream, events are counted and each stream must end with its last chunk and [DONE]. Prints one
+// line of JSON; exits 1 if any answer was wrong. Plain HTTP and IPv4 addresses only.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,6 +46,7 @@ struct options {
     double seconds = 5;
     double warmup = 0;
     std::uint64_t requests = 0;  // 0: until the time is up
+    double rate = 0;             // requests a second; 0: as fast as they are answered
     std::string body;
     std::string headers;
     bool stream = false;
@@ -204,6 +210,7 @@ class generator {
         };
         measure_from_ = after(options_.warmup);
         stop_at_ = after(options_.warmup + options_.seconds);
+        if (options_.rate > 0) schedule_from(begin);
         for (auto& c : clients_)
             connect(c);
         std::array<epoll_event, 256> got{};
@@ -213,8 +220,12 @@ class generator {
             const auto now = steady::now();
             // A stream or answer under way may end, but not for ever.
             if (now > stop_at_ + std::chrono::seconds(10)) break;
-            for (int i = 0; i < n; ++i)
-                serve(*static_cast<client*>(got[static_cast<std::size_t>(i)].data.ptr), buffer);
+            for (int i = 0; i < n; ++i) {
+                if (auto* const c = static_cast<client*>(got[static_cast<std::size_t>(i)].data.ptr))
+                    serve(*c, buffer);
+                else
+                    send_due();
+            }
             if (n == 0 && now > stop_at_ && idle()) break;
         }
         for (auto& c : clients_)
@@ -273,11 +284,47 @@ class generator {
         --active_;
     }
 
+    void schedule_from(steady::time_point begin) {
+        due_ = begin;
+        between_ = std::chrono::duration_cast<steady::duration>(
+            std::chrono::duration<double>(1 / options_.rate));
+        timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+        epoll_event ev{};
+        ev.events = EPOLLIN | EPOLLET;
+        ev.data.ptr = nullptr;
+        ::epoll_ctl(epoll_, EPOLL_CTL_ADD, timer_, &ev);
+    }
+
+    // Free connections take what is due; the timer rings for what comes next.
+    void send_due() {
+        while (!free_.empty() && (due_ <= steady::now() || steady::now() >= stop_at_)) {
+            client& c = *free_.back();
+            free_.pop_back();
+            if (c.fd >= 0) begin(c);
+        }
+        if (free_.empty()) return;
+        const auto at = std::chrono::duration_cast<std::chrono::nanoseconds>(
+            std::min(due_, stop_at_).time_since_epoch());
+        itimerspec when{};
+        when.it_value.tv_sec = static_cast<time_t>(at.count() / 1'000'000'000);
+        when.it_value.tv_nsec = static_cast<long>(at.count() % 1'000'000'000);
+        ::timerfd_settime(timer_, TFD_TIMER_ABSTIME, &when, nullptr);
+    }
+
     void begin(client& c) {
-        const auto now = steady::now();
+        auto now = steady::now();
         if (now >= stop_at_ || (options_.requests && started_ >= options_.requests)) {
             drop(c);
             return;
+        }
+        if (timer_ >= 0) {
+            if (due_ > now) {
+                free_.push_back(&c);
+                if (free_.size() == 1) send_due();
+                return;
+            }
+            now = due_;
+            due_ += between_;
         }
         ++started_;
         c.busy = true;
@@ -299,7 +346,7 @@ class generator {
 
     void serve(client& c, std::array<char, 65536>& buffer) {
         if (c.fd < 0) return;
-        if (c.sent < request_.size()) push(c);
+        if (c.busy && c.sent < request_.size()) push(c);
         for (;;) {
             const auto n = ::recv(c.fd, buffer.data(), buffer.size(), 0);
             if (n < 0 && errno == EAGAIN) return;
@@ -402,6 +449,10 @@ class generator {
     std::string request_;
     std::string pattern_;
     int epoll_ = -1;
+    int timer_ = -1;          // with a rate
+    steady::time_point due_;  // the next request
+    steady::duration between_{};
+    std::vector<client*> free_;  // wait for what is due
     std::size_t active_ = 0;
     std::uint64_t started_ = 0;
     steady::time_point measure_from_;
@@ -452,6 +503,8 @@ options read_options(int count, char** words) {
             o.warmup = std::strtod(value, nullptr);
         } else if (name == "--requests") {
             o.requests = std::strtoull(value, nullptr, 10);
+        } else if (name == "--rate") {
+            o.rate = std::strtod(value, nullptr);
         } else if (name == "--header") {
             o.headers += std::string(value) + "\r\n";
         } else if (name == "--body") {

@@ -93,9 +93,9 @@ class Nginx(harness.HttpProcess):
         self.child.wait(10)
 
 
-def run_load(url, body, seconds, connections, stream):
+def run_load(url, body, seconds, connections, stream, key=harness.ACCESS_KEY):
     argv = [LOAD, "--url", url, "--connections", connections, "--seconds", seconds, "--body", body,
-            "--header", f"Authorization: Bearer {harness.ACCESS_KEY}", "--header", "x-test-id: bench"]
+            "--header", f"Authorization: Bearer {key}", "--header", "x-test-id: bench"]
     done = subprocess.run([str(a) for a in argv] + (["--stream"] if stream else []), stdout=subprocess.PIPE,
                           text=True, timeout=seconds + 30, preexec_fn=lambda: on_core(OTHER_CORE))
     got = json.loads(done.stdout)
@@ -104,9 +104,9 @@ def run_load(url, body, seconds, connections, stream):
     return got
 
 
-def measure(server, body, seconds, connections, stream):
+def measure(server, body, seconds, connections, stream, key=harness.ACCESS_KEY):
     before = cpu_us(server.pid)
-    got = run_load(server.url + "/v1/chat/completions", body, seconds, connections, stream)
+    got = run_load(server.url + "/v1/chat/completions", body, seconds, connections, stream, key)
     used = cpu_us(server.pid) - before
     units = got["events"] if stream else got["started"]
     return used / units, units / got["seconds"], got

@@ -1,0 +1,107 @@
+"""`./dev bench limits`: what limits cost a request, on a real Redis.
+
+One keywheel and one Redis, two access keys: one is free, the other has a window of requests, a budget
+of tokens, one of money and a cap on concurrency, none of which is ever reached. Rounds with the one and
+the other take turns; the medians of CPU per request are compared, and of the 99th percentile of latency
+with a light load. Redis lies on the other core, its CPU time is told apart; a round trip to it is timed
+by PING under the same load.
+Exits 1 if limits cost more CPU than the bound or any answer was wrong.
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+
+import quick
+from quick import harness
+
+LIMITS = [{"unit": "requests", "per": "1m", "cap": 100_000_000}, {"unit": "tokens", "per": "day", "cap": 10**12},
+          {"unit": "cost", "per": "month", "cap": "1000000"}, {"unit": "concurrent", "cap": 10_000}]
+
+
+def round_trips(redis, stop, out):
+    with socket.create_connection(("127.0.0.1", redis.port), timeout=5) as link:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while not stop.wait(0.005):
+            began = time.perf_counter()
+            link.sendall(b"PING\r\n")
+            link.recv(64)
+            out.append((time.perf_counter() - began) * 1e6)
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seconds", type=float, default=3.0, help="of one round of one key")
+    options.add_argument("--limit", type=float, default=1.15, help="CPU with limits over CPU without")
+    args = options.parse_args()
+
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="keywheel-bench-"))
+    running = []
+    try:
+        quick.on_core(quick.OTHER_CORE)
+        mock = harness.Mock(folder, threads=1, keep_seen=0)
+        running.append(mock)
+        redis = harness.Redis(folder)
+        running.append(redis)
+        quick.on_core(quick.PROXY_CORE)
+        proxy = harness.Keywheel(folder, mock, env={"REDIS_URL": redis.url, "ENCRYPTION_KEY": "e" * 43})
+        running.append(proxy)
+        os.sched_setaffinity(0, range(os.cpu_count()))
+
+        keys = {}
+        for name, limits in (("free", []), ("one window", LIMITS[:1]), ("four limits", LIMITS)):
+            made = proxy.admin("POST", "/admin/access-keys", {"name": name, "limits": limits})
+            assert made.status in (200, 201), made
+            keys[name] = made.json()["data"]["key"]
+        chat = quick.chat_body(folder / "chat.json", f"mock-tokens-{quick.tokens_for_answer(mock)}", False)
+
+        used = {name: [] for name in keys}
+        of_redis = {name: [] for name in keys}
+        for turn in range(args.rounds + 1):
+            for name, key in keys.items():
+                before = quick.cpu_us(redis.pid)
+                us, rate, got = quick.measure(proxy, chat, quick.WARM_UP if turn == 0 else args.seconds, 64, False, key)
+                if turn > 0:
+                    used[name].append(us)
+                    of_redis[name].append((quick.cpu_us(redis.pid) - before) / got["started"])
+        free = statistics.median(used["free"])
+        good = True
+        for name in keys:
+            us = statistics.median(used[name])
+            print(f"figure: cpu per request, {name}: {us:.2f} us, {us / free:.2f} of free, "
+                  f"Redis {statistics.median(of_redis[name]):.2f} us")
+            good &= name == "free" or us / free <= args.limit
+
+        # A light load: what a client waits longer for is the round trip.
+        trips, stop = [], threading.Event()
+        pinging = threading.Thread(target=round_trips, args=(redis, stop, trips))
+        pinging.start()
+        late = {name: [] for name in keys}
+        for _ in range(args.rounds):
+            for name, key in keys.items():
+                late[name].append(quick.measure(proxy, chat, args.seconds, 2, False, key)[2])
+        stop.set()
+        pinging.join()
+        trips.sort()
+        print(f"figure: a round trip to Redis: median {statistics.median(trips):.0f} us, "
+              f"99 % {trips[len(trips) * 99 // 100]:.0f} us")
+        for name, got in late.items():
+            print(f"figure: latency with 2 connections, {name}: median {statistics.median(g['p50_us'] for g in got):.0f} us, "
+                  f"99 % {statistics.median(g['p99_us'] for g in got):.0f} us")
+    finally:
+        for process in reversed(running):
+            process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+    print("bench: " + ("within the limit" if good else "OVER THE LIMIT"))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
