@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace kw::auth {
 
@@ -14,13 +15,21 @@ struct presented {
     std::string_view api_key = {};
     std::string_view x_goog_api_key = {};
     std::string_view path = {};
-    std::string_view query = {};  // without the question mark
+    std::string_view query = {};         // without the question mark
+    std::string_view subprotocols = {};  // that a WebSocket's opening offers
 };
 
-// The first of: Authorization with the scheme Bearer, x-api-key, api-key, x-goog-api-key, and on
-// Gemini's paths (/v1beta/…, /v1/models/…:method) the query's `key`. "" when there is none; a view
-// into what was given.
+// Where browsers, which cannot send headers with a WebSocket, put it: a subprotocol of this
+// beginning.
+inline constexpr std::string_view subprotocol_prefix = "openai-insecure-api-key.";
+
+// The first of: Authorization with the scheme Bearer, x-api-key, api-key, x-goog-api-key, on
+// Gemini's paths (/v1beta/…, /v1/models/…:method) the query's `key`, and the subprotocol. "" when
+// there is none; a view into what was given.
 [[nodiscard]] std::string_view pick_credential(const presented& from) noexcept;
+
+// The values of all parameters of that name, percent-escapes in names and values undone.
+[[nodiscard]] std::vector<std::string> query_values(std::string_view query, std::string_view name);
 
 // Appends the query without its `key` parameters, for the request that goes upstream.
 void append_query_without_key(std::string& out, std::string_view query);

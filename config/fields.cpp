@@ -577,6 +577,21 @@ constexpr field limit_fields[] = {
      .max = 400 * day},
 };
 
+constexpr field websocket_fields[] = {
+    {.name = "idle_timeout",
+     .at = at<&websocket_settings::idle_timeout>,
+     .help = "A WebSocket in which nothing is said for so long is closed (1001).",
+     .min = 1},
+    {.name = "max_duration",
+     .at = at<&websocket_settings::max_duration>,
+     .help = "The longest life of a WebSocket; then it is closed (1001).",
+     .min = 1},
+    {.name = "max_message_bytes",
+     .at = at<&websocket_settings::max_message_bytes>,
+     .help = "Of one message, all its fragments together; a larger one ends the WebSocket (1009).",
+     .min = 1024},
+};
+
 constexpr field lease_fields[] = {
     {.name = "ttl",
      .at = at<&lease_settings::ttl>,
@@ -605,6 +620,10 @@ constexpr section all_sections[] = {
     {"usage", section_at<&settings::usage>, "Usage, prices and how long books are kept.",
      usage_fields},
     {"limits", section_at<&settings::limits>, "Limits of access keys.", limit_fields},
+    {"websocket", section_at<&settings::websocket>,
+     "WebSockets (`/v1/realtime`, `/v1/responses`). `server.max_exchanges`, `server.send_timeout` "
+     "and `server.shutdown_timeout` hold for them, too.",
+     websocket_fields},
     {"leases", section_at<&settings::leases>,
      "Upstream keys that holders of access keys with the permission `lease` take for a time.",
      lease_fields},

@@ -222,6 +222,14 @@ struct lease_settings {
     friend bool operator==(const lease_settings&, const lease_settings&) = default;
 };
 
+// WebSockets; what else holds for requests (connections, sending, a graceful stop) holds for them.
+struct websocket_settings {
+    milliseconds idle_timeout = std::chrono::minutes(10);  // without a byte either way
+    milliseconds max_duration = std::chrono::minutes(65);
+    std::size_t max_message_bytes = 32 * mib;
+    friend bool operator==(const websocket_settings&, const websocket_settings&) = default;
+};
+
 // Which x-keywheel-* headers an answer carries.
 struct header_settings {
     bool request_id = true;
@@ -319,6 +327,7 @@ struct settings {
     usage_settings usage;
     limit_settings limits;
     lease_settings leases;
+    websocket_settings websocket;
     disconnect_settings disconnect;
     store_settings store;
     log_settings log;

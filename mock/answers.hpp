@@ -52,6 +52,8 @@ net::task<void> images(exchange& x);
 net::task<void> transcriptions(exchange& x);
 net::task<void> speech(exchange& x);
 net::task<void> models(exchange& x);
+net::task<void> websocket(exchange& x);
+[[nodiscard]] bool asks_for_websocket(const request& r);
 // Files, uploads, batches, stored responses: false if the path is none of theirs.
 net::task<bool> objects(exchange& x);
 // Everything under /v1 and the like.

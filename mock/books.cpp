@@ -25,6 +25,8 @@ void add(sums& s, const entry& e) {
     s.tokens.output += e.tokens.output;
     s.tokens.cached += e.tokens.cached;
     s.tokens.reasoning += e.tokens.reasoning;
+    s.tokens.audio_in += e.tokens.audio_in;
+    s.tokens.audio_out += e.tokens.audio_out;
     s.bytes_in += e.bytes_in;
     s.bytes_out += e.bytes_out;
     auto it = s.by.find(e.endpoint);
@@ -38,6 +40,7 @@ void add(sums& s, const entry& e) {
 void write(json_writer& w, const token_count& t) {
     w.field("input_tokens", t.input).field("output_tokens", t.output);
     w.field("cached_tokens", t.cached).field("reasoning_tokens", t.reasoning);
+    w.field("audio_input_tokens", t.audio_in).field("audio_output_tokens", t.audio_out);
 }
 
 void write(json_writer& w, const sums& s) {
@@ -60,6 +63,7 @@ void write(json_writer& w, const entry& e) {
     w.field("key", e.key).field("model", e.model).field("endpoint", e.endpoint);
     w.field("test_id", e.test_id).field("status", e.status).field("outcome", e.outcome);
     w.field("stream", e.stream);
+    if (e.close_code != 0) w.field("close_code", e.close_code);
     write(w, e.tokens);
     w.field("bytes_in", e.bytes_in).field("bytes_out", e.bytes_out);
     w.field("start_ms", e.start_ms).field("end_ms", e.end_ms);

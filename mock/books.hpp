@@ -18,6 +18,8 @@ struct token_count {
     std::uint64_t output = 0;
     std::uint64_t cached = 0;
     std::uint64_t reasoning = 0;
+    std::uint64_t audio_in = 0;   // part of input
+    std::uint64_t audio_out = 0;  // part of output
 };
 
 struct entry {
@@ -30,6 +32,7 @@ struct entry {
     int status = 0;
     const char* outcome = "completed";
     bool stream = false;
+    int close_code = 0;  // that a WebSocket's client sent; 1006: none
     token_count tokens;
     std::uint64_t bytes_in = 0;
     std::uint64_t bytes_out = 0;

@@ -46,6 +46,8 @@ class exchange {
     void close_after() noexcept { keep_alive_ = false; }
     // Ended by a fault, not by the client.
     void mark_cut() noexcept { cut_ = true; }
+    // The client went away.
+    void mark_gone() noexcept { failed_ = true; }
     [[nodiscard]] bool cut() const noexcept { return cut_; }
     [[nodiscard]] bool failed() const noexcept { return failed_; }
 

@@ -307,7 +307,7 @@ std::string request::sha256() const {
 std::string request::model() const {
     if (auto named = field("model"); !named.empty()) return named;
     const auto at = path.find("/models/");
-    if (at == std::string::npos) return {};
+    if (at == std::string::npos) return header("upgrade").empty() ? "" : query_value("model");
     const auto rest = std::string_view(path).substr(at + 8);
     std::string out;
     for (std::size_t i = 0; i < rest.size(); ++i) {

@@ -135,6 +135,10 @@ net::task<void> route(exchange& x) {
     const bool instead = co_await replaced(x);
     if (instead) co_return;
     const std::string& p = x.in.path;
+    if (asks_for_websocket(x.in) && !p.starts_with("/v1/status/")) {
+        co_await websocket(x);
+        co_return;
+    }
     const bool post = x.in.method == "POST";
     if (x.in.method == "OPTIONS" && !p.starts_with("/v1/echo/")) {
         x.extra.emplace_back("allow", "GET, HEAD, POST, DELETE, OPTIONS");

@@ -245,6 +245,7 @@ net::task<exchange::step> exchange::attempt(pool::picked& picked) {
     w_.shared().health.observe_limits(picked.slot, hints, w_.mono(), w_.wall());
     if (call_.head().status() >= 400) co_return co_await take_error_answer(picked);
     if (!picked.resting) w_.shared().health.on_success(picked.slot, w_.mono(), w_.wall());
+    if (call_.head().status() == 101) co_return co_await relay_socket(picked);
     co_return co_await relay_answer(picked, false);
 }
 
@@ -252,8 +253,8 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
     const upstream_target& target = target_of(picked);
     using outcome = upstream_call::outcome;
     dispatched_ = w_.mono();
-    const bool drain =
-        endpoint_.billable && picked.of->on_disconnect == pool::disconnect_policy::drain;
+    const bool drain = endpoint_.billable && !upgrade_ &&
+                       picked.of->on_disconnect == pool::disconnect_policy::drain;
     const auto opened = co_await call_.open(target, fresh_connection_,
                                             drain ? snap_.settings->disconnect.drain_timeout : 0ms);
     if (opened != outcome::ok) co_return opened;
@@ -272,6 +273,8 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
         auth::append_query_without_key(target_, head_.query());
         if (target_.size() == path_size + 1) target_.pop_back();
     }
+
+    if (upgrade_) plan_upgrade();
 
     net::framing framing = head_.body();
     std::uint64_t length = head_.body_length();
@@ -293,7 +296,9 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
                                           .identity_encoding = hide_usage_,
                                           .keep_account_headers =
                                               snap_.settings->upstream.keep_organization_headers ||
-                                              !own_credential_.empty()});
+                                              !own_credential_.empty(),
+                                          .own_lines = upgrade_ ? std::string_view(upgrade_->lines)
+                                                                : std::string_view()});
 
     const mono_time limit =
         dispatched_ + std::chrono::duration_cast<mono_time::duration>(target.limits.first_byte);
@@ -317,7 +322,10 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
     if (holds_first_token() && first_token_deadline(target) < deadline)
         co_return co_await call_.read_head(head_only, first_token_deadline(target),
                                            transport_failure::first_token_timeout);
-    co_return co_await call_.read_head(head_only, deadline, transport_failure::first_byte_timeout);
+    const outcome read =
+        co_await call_.read_head(head_only, deadline, transport_failure::first_byte_timeout);
+    if (read == outcome::ok && upgrade_) co_return check_upgrade();
+    co_return read;
 }
 
 pool::limit_hints exchange::read_hints() const {

@@ -132,7 +132,7 @@ void exchange::finish(store::exchange_end end, errc code) {
     if (record_.outcome == store::usage_outcome::none && (count_answer_ || may_be_billed_) &&
         end != store::exchange_end::refused && end != store::exchange_end::failed)
         settle_usage();
-    use_.settle(record_.tokens.total());
+    use_.settle(record_.tokens.total() + socket_tokens_);
     settle_limits();
 
     const mono_time now = w_.mono();

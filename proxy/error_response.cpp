@@ -188,6 +188,17 @@ std::string make_error_frame(const error& e, frame_dialect dialect, std::string_
     return out;
 }
 
+std::string make_error_message(const error& e, std::string_view event_id,
+                               std::uint16_t quota_status) {
+    std::string json;
+    json_writer w(json);
+    w.begin_object().field("type", "error").field("event_id", event_id);
+    w.field("status", e.code == errc::insufficient_quota ? quota_status : http_status(e.code));
+    append_openai_error(w, e, to_string(e.code), {});
+    w.end_object();
+    return json;
+}
+
 std::string_view reason_phrase(unsigned status) noexcept {
     switch (status) {
         case 200:
@@ -222,6 +233,8 @@ std::string_view reason_phrase(unsigned status) noexcept {
             return "Unprocessable Content";
         case 429:
             return "Too Many Requests";
+        case 426:
+            return "Upgrade Required";
         case 431:
             return "Request Header Fields Too Large";
         case 500:

@@ -43,6 +43,11 @@ struct error_details {
 [[nodiscard]] std::string make_error_frame(const error& e, frame_dialect dialect,
                                            std::string_view request_id);
 
+// A message of an open WebSocket that tells of an error: OpenAI's event of the type `error`.
+// quota_status: of insufficient_quota.
+[[nodiscard]] std::string make_error_message(const error& e, std::string_view event_id,
+                                             std::uint16_t quota_status);
+
 // The reason phrase of a status; "Unknown" for one that RFC 9110 does not name.
 [[nodiscard]] std::string_view reason_phrase(unsigned status) noexcept;
 

@@ -1,6 +1,7 @@
 // The part of an exchange before any upstream is asked: identity, body, model.
 #include "proxy/exchange.hpp"
 
+#include "auth/credential.hpp"
 #include "proxy/identity.hpp"
 #include "proxy/worker.hpp"
 
@@ -10,18 +11,6 @@ namespace {
 bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) noexcept {
     return text.size() >= prefix.size() &&
            net::equal_ignoring_case(text.substr(0, prefix.size()), prefix);
-}
-
-std::string_view query_value(std::string_view query, std::string_view name) noexcept {
-    while (!query.empty()) {
-        const auto amp = query.find('&');
-        const std::string_view pair = query.substr(0, amp);
-        if (pair.size() > name.size() && pair.starts_with(name) && pair[name.size()] == '=')
-            return pair.substr(name.size() + 1);
-        if (amp == std::string_view::npos) break;
-        query.remove_prefix(amp + 1);
-    }
-    return {};
 }
 
 }  // namespace
@@ -61,6 +50,9 @@ net::task<bool> exchange::run() {
             error(errc::overloaded, "Too many requests are being served; try again shortly."));
     }
     if (auto known = identify(); !known) co_return co_await refuse(known.error());
+    if (head_.wants_upgrade()) {
+        if (const auto answered = co_await read_upgrade()) co_return *answered;
+    }
 
     streaming_body_ = !body_is_kept();
     if (head_.expect_continue() && head_.body() != net::framing::none) {
@@ -134,7 +126,8 @@ result<void> exchange::find_model() {
             record_.model_asked = usage::model_in_path(head_.path());
             break;
         case model_place::query:
-            record_.model_asked = query_value(head_.query(), "model");
+            if (auto named = auth::query_values(head_.query(), "model"); !named.empty())
+                record_.model_asked = std::move(named.front());
             break;
         case model_place::json:
         case model_place::multipart: {

@@ -25,6 +25,7 @@
 #include "proxy/error_response.hpp"
 #include "proxy/relay.hpp"
 #include "proxy/request_body.hpp"
+#include "proxy/socket_upgrade.hpp"
 #include "proxy/upstream_call.hpp"
 #include "store/admission.hpp"
 #include "store/types.hpp"
@@ -52,6 +53,8 @@ class exchange {
     [[nodiscard]] const std::string& id() const noexcept { return record_.id; }
 
   private:
+    friend class socket_books;
+
     // What a try came to.
     enum class step : std::uint8_t { again, done, close };
 
@@ -103,6 +106,12 @@ class exchange {
     bool switch_route(pool::fallback_cause cause);
     [[nodiscard]] pool::pick_request pick_request_now() const;
 
+    // ---- an exchange that becomes a WebSocket (socket_exchange.cpp)
+    net::task<std::optional<bool>> read_upgrade();  // an answer was sent: as run()
+    void plan_upgrade();                            // of the try that begins
+    upstream_call::outcome check_upgrade();
+    net::task<step> relay_socket(pool::picked& picked);
+
     // ---- the answer (answer.cpp)
     net::task<step> relay_answer(pool::picked& picked, bool error_answer);
     bool scan_whole_answer();
@@ -153,6 +162,9 @@ class exchange {
     bool fresh_connection_ = false;
     std::chrono::nanoseconds waited_{};  // for a key to come back
     std::chrono::nanoseconds queued_{};  // for a slot of the access key
+
+    std::unique_ptr<socket_upgrade> upgrade_;  // null: no WebSocket
+    std::int64_t socket_tokens_ = 0;           // of its responses, which have records of their own
 
     usage::splice_list edits_;
     bool hide_usage_ = false;

@@ -8,6 +8,21 @@ namespace kw::proxy {
 
 using net::header_id;
 
+namespace {
+
+// The line of a WebSocket's offer that holds a credential, if one does.
+std::string_view offered_credential(const net::http_head& head) noexcept {
+    for (const auto& h : head) {
+        if (h.id == header_id::other &&
+            net::equal_ignoring_case(h.name, "sec-websocket-protocol") &&
+            h.value.find(auth::subprotocol_prefix) != std::string_view::npos)
+            return h.value;
+    }
+    return {};
+}
+
+}  // namespace
+
 result<caller> identify_caller(worker& w, const snapshot& snap, const net::http_head& head,
                                const net::ip_address& client) {
     if (snap.settings->auth.open) return caller{};
@@ -18,6 +33,7 @@ result<caller> identify_caller(worker& w, const snapshot& snap, const net::http_
         .x_goog_api_key = head.find(header_id::x_goog_api_key),
         .path = head.path(),
         .query = head.query(),
+        .subprotocols = head.wants_upgrade() ? offered_credential(head) : std::string_view(),
     });
     auto known = w.authenticator().identify(text, w.wall(), *snap.access_keys);
     if (!known && known.error().code == errc::invalid_api_key && snap.stale) {

@@ -21,26 +21,6 @@ constexpr auto queue_pause = 20ms;
 constexpr std::int64_t bytes_per_token = 3;
 constexpr std::int64_t added_tokens = 64;
 
-errc code_of(const store::limit& l) noexcept {
-    switch (l.kind) {
-        case store::limit_kind::budget:
-            return errc::insufficient_quota;
-        case store::limit_kind::concurrency:
-            return errc::concurrency_limit_exceeded;
-        case store::limit_kind::fixed:
-        case store::limit_kind::sliding:
-            break;
-    }
-    return errc::rate_limit_exceeded;
-}
-
-error unknown_limits() {
-    return error(errc::store_unavailable,
-                 "The limits of this access key cannot be checked now because the store is out of "
-                 "reach; try again shortly.",
-                 error_source::store);
-}
-
 }  // namespace
 
 // What the request may cost at most, as far as it says so itself.
@@ -51,7 +31,8 @@ store::admit_request exchange::admission_request() const {
     q.access_key_id = access_->id;
     q.limits = access_->limits.set;
     q.lease_ttl = lease_ttl;
-    if (!endpoint_.billable) return q;
+    // The responses of a WebSocket are admitted one by one.
+    if (!endpoint_.billable || upgrade_) return q;
     usage::quantities most;
     most.tokens.input = record_.bytes_in / bytes_per_token + added_tokens;
     const bool has_output = endpoint_.family != "embeddings" && endpoint_.family != "moderations";
@@ -163,7 +144,7 @@ net::task<exchange::step> exchange::refuse_by_limit(std::size_t index,
     const store::limit& limit = access_->limits.set->items()[index];
     const store::limit_state state =
         index < limit_states_.size() ? limit_states_[index] : store::limit_state{};
-    error e(code_of(limit), describe_refusal(limit, state), error_source::downstream);
+    error e = limit_error(limit, state);
     const std::string lines = rate_limit_lines();
     error_details details{.own_lines = lines};
     if (retry_in > 0ms) details.retry_after = retry_in;

@@ -22,6 +22,11 @@ bool is_rate_limit(std::string_view name) noexcept {
     return begins_with(name, "x-ratelimit-");
 }
 
+// Of a WebSocket's handshake, which each side of us makes by itself; a client's may hold its key.
+bool is_handshake(std::string_view name) noexcept {
+    return begins_with(name, "sec-websocket-");
+}
+
 // Headers of a client that never reach an upstream, besides hop-by-hop ones.
 bool stays_here(const net::http_head::header& h, const upstream_head& head) noexcept {
     switch (h.id) {
@@ -48,7 +53,7 @@ bool stays_here(const net::http_head::header& h, const upstream_head& head) noex
         case header_id::accept_encoding:
             return head.identity_encoding;
         case header_id::other:
-            return is_forwarding(h.name);
+            return is_forwarding(h.name) || is_handshake(h.name);
         default:
             return false;
     }
@@ -88,6 +93,7 @@ void append_upstream_head(std::string& out, const upstream_head& head) {
     } else if (head.framing == net::framing::chunked) {
         out += "Transfer-Encoding: chunked\r\n";
     }
+    out += head.own_lines;
     out += "\r\n";
 }
 
@@ -104,7 +110,9 @@ void append_downstream_head(std::string& out, const downstream_head& head) {
         if (h.hop_by_hop && !(trailers && h.id == header_id::trailer)) continue;
         if (h.id == header_id::content_length || h.id == header_id::transfer_encoding) continue;
         if (h.id == header_id::x_should_retry && head.drop_should_retry) continue;
-        if (h.id == header_id::other && head.drop_rate_limits && is_rate_limit(h.name)) continue;
+        if (h.id == header_id::other &&
+            ((head.drop_rate_limits && is_rate_limit(h.name)) || is_handshake(h.name)))
+            continue;
         if (head.event_stream &&
             (h.id == header_id::cache_control || h.id == header_id::x_accel_buffering))
             continue;

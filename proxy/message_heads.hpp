@@ -28,6 +28,7 @@ struct upstream_head {
     std::uint64_t length = 0;           // with framing::length
     bool identity_encoding = false;     // ask for an answer that is not compressed
     bool keep_account_headers = false;  // OpenAI-Organization, OpenAI-Project of the client
+    std::string_view own_lines = {};    // whole header lines, each with its CRLF
 };
 void append_upstream_head(std::string& out, const upstream_head& head);
 

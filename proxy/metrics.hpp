@@ -28,6 +28,11 @@ class worker_metrics {
     metrics::counter& records_lost;
     metrics::gauge& sessions_open;
     metrics::gauge& exchanges_running;
+    metrics::gauge& sockets_open;
+    metrics::counter& socket_frames_up;  // from clients
+    metrics::counter& socket_frames_down;
+    metrics::counter& socket_bytes_up;
+    metrics::counter& socket_bytes_down;
 
   private:
     // Endpoint, status and group are few; the model is bounded by the registry.

@@ -87,6 +87,7 @@ net::task<bool> exchange::serve_pass_through() {
         co_return co_await end_failed(r) == step::done;
     }
 
+    if (call_.head().status() == 101) co_return co_await relay_socket(picked) == step::done;
     if (call_.head().status() < 400) co_return co_await relay_answer(picked, false) == step::done;
     call_.mask(key.value.reveal());
     static_cast<void>(

@@ -54,4 +54,18 @@ std::string describe_refusal(const store::limit& limit, const store::limit_state
     return text + ".";
 }
 
+error limit_error(const store::limit& limit, const store::limit_state& state) {
+    errc code = errc::rate_limit_exceeded;
+    if (limit.kind == store::limit_kind::budget) code = errc::insufficient_quota;
+    if (limit.kind == store::limit_kind::concurrency) code = errc::concurrency_limit_exceeded;
+    return error(code, describe_refusal(limit, state), error_source::downstream);
+}
+
+error unknown_limits() {
+    return error(errc::store_unavailable,
+                 "The limits of this access key cannot be checked now because the store is out of "
+                 "reach; try again shortly.",
+                 error_source::store);
+}
+
 }  // namespace kw::proxy

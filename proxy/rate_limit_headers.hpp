@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "core/error.hpp"
 #include "store/admission.hpp"
 #include "store/limits.hpp"
 
@@ -18,5 +19,9 @@ namespace kw::proxy {
 // "The access key's limit of 100 requests per 60 s is used up: 100 of 100, free again in 12 s."
 [[nodiscard]] std::string describe_refusal(const store::limit& limit,
                                            const store::limit_state& state);
+// The refusal as an error with that text.
+[[nodiscard]] error limit_error(const store::limit& limit, const store::limit_state& state);
+// The store is away, and the policy is to refuse.
+[[nodiscard]] error unknown_limits();
 
 }  // namespace kw::proxy

@@ -242,6 +242,7 @@ net::task<upstream_call::outcome> upstream_call::read_head(bool head_request, mo
             if (parsed == net::parse_status::done) {
                 body_at_ = head_.consumed();
                 if (!head_.informational()) co_return outcome::ok;
+                if (head_.status() == 101 && expects_upgrade_) co_return outcome::ok;
                 if (head_.status() == 101 || ++interim > 16)
                     co_return fail(transport_failure::malformed, "unasked-for interim answers");
                 in_.erase(0, body_at_);

@@ -50,6 +50,13 @@ class upstream_call {
     net::task<outcome> read_head(bool head_request, mono_time deadline,
                                  pool::transport_failure late);
 
+    // 101 is an answer from now on.
+    void expect_upgrade() noexcept { expects_upgrade_ = true; }
+    // The answer's head cannot be what it claims to be.
+    outcome refuse_answer(std::string_view why) {
+        return fail(pool::transport_failure::malformed, std::string(why));
+    }
+
     // Reads on until the body ends or `limit` bytes of payload are there: the answer of an error,
     // small enough to be looked at before it is decided what becomes of it. payload gets the body
     // without framing; early_body() has it with framing. True: the body is whole.
@@ -102,6 +109,7 @@ class upstream_call {
     std::string detail_;
     pool::transport_failure failure_ = pool::transport_failure::none;
     errc client_fault_ = errc::ok;
+    bool expects_upgrade_ = false;
     bool reused_ = false;
     bool sent_any_ = false;
     bool sent_all_ = false;
