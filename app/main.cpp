@@ -211,6 +211,9 @@ int main(int argc, char** argv) try {
     mock_cmd->add_option("--first-token", first_token_ms, "Milliseconds before an answer's head");
     mock_cmd->add_option("--tokens", mock_opts.tokens, "Tokens of an answer");
     mock_cmd->add_option("--keep-entries", mock_opts.keep_entries, "Entries of the books");
+    mock_cmd->add_option("--accounts", mock_opts.accounts,
+                         "Accounts that see their own objects alone: keys by commas, accounts by "
+                         "semicolons");
     mock_cmd->add_option("--keep-seen", mock_opts.keep_seen, "Requests kept for /__seen");
 
     std::string health_url;

@@ -54,12 +54,15 @@ net::task<void> speech(exchange& x);
 net::task<void> models(exchange& x);
 net::task<void> websocket(exchange& x);
 [[nodiscard]] bool asks_for_websocket(const request& r);
-// Files, uploads, batches, stored responses: false if the path is none of theirs.
+// Whatever an account keeps: false if the path is none of these families'.
 net::task<bool> objects(exchange& x);
 // Everything under /v1 and the like.
 net::task<void> route(exchange& x);
 // The name under which the books count a path, ids replaced.
 [[nodiscard]] std::string endpoint_name(const request& r);
-void store_object(server& s, const std::string& id, stored_object o);
+// In the exchange's account, at "/files/file-mock1".
+void store_object(exchange& x, const std::string& path, stored_object o);
+// The first object that the body names and the account does not have; "" : none.
+[[nodiscard]] std::string missing_object(exchange& x);
 
 }  // namespace kw::mock

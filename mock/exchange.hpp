@@ -37,7 +37,8 @@ class exchange {
     request& in;
     behaviour faults;
     entry record;
-    header_list extra;  // headers of the answer besides the usual ones
+    header_list extra;    // headers of the answer besides the usual ones
+    std::string account;  // whose objects it sees; "" : everybody's
 
     [[nodiscard]] std::string request_id() const { return "mock-" + std::to_string(record.number); }
     // The tail of ids inside bodies: the test's id, or the number.

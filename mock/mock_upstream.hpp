@@ -29,6 +29,9 @@ struct mock_options {
     unsigned tokens = 200;                     // of an answer, where the request sets no limit
     std::size_t keep_entries = 200'000;        // entries of the books; the sums go on past it
     std::size_t keep_seen = 1'000;             // requests kept for /__seen; 0 in benchmarks
+    // Accounts that do not see one another's objects, as "sk-a,sk-b;sk-c": two, the first with two
+    // keys. All other keys share one that answers do not name.
+    std::string accounts;
 };
 
 // Owns its threads, one loop each. Made, started and stopped by one thread; everything else goes

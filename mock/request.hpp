@@ -44,6 +44,7 @@ class json_fields {
     [[nodiscard]] std::string_view raw(std::string_view name) const noexcept;  // "" if absent
     [[nodiscard]] std::string text(std::string_view name) const;               // of a string value
     [[nodiscard]] std::int64_t number(std::string_view name, std::int64_t otherwise) const noexcept;
+    [[nodiscard]] const auto& all() const noexcept { return fields_; }
     [[nodiscard]] bool yes(std::string_view name) const noexcept { return raw(name) == "true"; }
 
   private:

@@ -19,8 +19,11 @@ std::string object(const exchange& x, const parts& p, std::string_view status,
     out.append(",\"error\":null,\"incomplete_details\":").append(why);
     out.append(",\"instructions\":null,\"max_output_tokens\":null,\"model\":");
     out.append(json_text(x.record.model)).append(",\"output\":").append(output);
+    out.append(",\"parallel_tool_calls\":true,\"store\":true,\"previous_response_id\":");
+    const auto before = x.in.json.raw("previous_response_id");
+    out.append(before.empty() ? "null" : before);
     out.append(
-        ",\"parallel_tool_calls\":true,\"previous_response_id\":null,\"store\":true,"
+        ","
         "\"temperature\":1.0,\"text\":{\"format\":{\"type\":\"text\"}},\"tool_choice\":\"auto\","
         "\"tools\":[],\"top_p\":1.0,\"truncation\":\"disabled\",\"usage\":");
     out.append(usage).append(",\"user\":null,\"metadata\":{}}");
@@ -132,15 +135,15 @@ net::task<void> responses(exchange& x) {
         x.faults.no_usage ? "null" : responses_usage(used), incomplete ? why : "null");
     if (x.in.json.yes("background")) {
         // Billed when made; read again it must not be booked again.
-        store_object(x.shared, p.id, {whole, {}});
+        store_object(x, "/responses/" + p.id, {whole, {}});
         co_await x.json(object(x, p, "queued", "[]", "null"), used);
         co_return;
     }
+    store_object(x, "/responses/" + p.id, {whole, {}});
     if (x.in.json.yes("stream")) {
         co_await stream_response(x, p, std::move(c), input);
         co_return;
     }
-    store_object(x.shared, p.id, {whole, {}});
     co_await x.json(whole, used);
 }
 

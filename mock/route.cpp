@@ -153,6 +153,8 @@ net::task<void> route(exchange& x) {
             co_await x.answer(status, status == 204 || status == 304 ? "" : "application/json",
                               "{}");
         }
+    } else if (post && !x.account.empty() && x.in.is_json && !missing_object(x).empty()) {
+        co_await x.refuse(404, {}, "No such object: '" + missing_object(x) + "'.");
     } else if (post && needs_json(p) && !x.in.valid_json) {
         co_await x.refuse(400, {}, "We could not parse the JSON body of your request.");
     } else if (post && needs_json(p) && x.record.model.empty() && p != "/v1/images/generations") {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
@@ -29,10 +30,11 @@ class word_table {
     std::vector<std::size_t> begins_;  // size + 1
 };
 
-// An uploaded file, a batch, an upload, a stored response.
+// An uploaded file, a batch, a thread, a stored response, ….
 struct stored_object {
     std::string json;
     std::string content;
+    std::uint64_t number = 0;  // in order of creation
 };
 
 struct server {
@@ -51,10 +53,12 @@ struct server {
     std::atomic<std::uint64_t> max_open{0};
     std::atomic<std::uint64_t> resumed{0};
 
-    // Objects by id, the oldest dropped past the limit.
-    static constexpr std::size_t object_limit = 1000;
-    std::mutex objects_mutex;
-    std::map<std::string, stored_object> objects;  // guarded by objects_mutex
+    // Objects by account and path, the oldest dropped past the limit.
+    static constexpr std::size_t object_limit = 20'000;
+    std::mutex objects_mutex;  // guards what follows
+    std::map<std::string, stored_object> objects;
+    std::deque<std::string> object_order;
+    std::uint64_t next_object = 1;
 };
 
 }  // namespace kw::mock

@@ -57,6 +57,21 @@ void note_sighting(const exchange& x, std::uint64_t connection) {
 }
 
 // False: the connection is over.
+// The number of the account that lists this key; "" : none does.
+std::string account_of(std::string_view accounts, std::string_view key) {
+    for (int number = 1; !accounts.empty(); ++number) {
+        const auto end = std::min(accounts.find(';'), accounts.size());
+        std::string_view keys = accounts.substr(0, end);
+        while (!keys.empty()) {
+            const auto comma = std::min(keys.find(','), keys.size());
+            if (keys.substr(0, comma) == key) return std::to_string(number);
+            keys.remove_prefix(std::min(comma + 1, keys.size()));
+        }
+        accounts.remove_prefix(std::min(end + 1, accounts.size()));
+    }
+    return {};
+}
+
 net::task<bool> serve_request(server& s, wire& io, std::uint64_t connection,
                               std::uint64_t& answered) {
     request r;
@@ -109,6 +124,11 @@ net::task<bool> serve_request(server& s, wire& io, std::uint64_t connection,
     if (x.record.key.empty() && r.method != "OPTIONS") {
         co_await x.refuse(401, {}, "You didn't provide an API key.");
         co_return x.keep_alive();
+    }
+    x.account = account_of(s.options.accounts, x.record.key);
+    if (!x.account.empty()) {
+        x.extra.emplace_back("openai-organization", "org-mock-" + x.account);
+        x.extra.emplace_back("openai-project", "proj-mock-" + x.account);
     }
     x.faults = s.direct.choose(r, x.record.key, x.record.model, now, x.extra);
     if (x.faults.keep_alive >= 0 && ++answered >= static_cast<std::uint64_t>(x.faults.keep_alive)) {
