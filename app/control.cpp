@@ -194,6 +194,7 @@ net::task<void> runtime::impl::feed_rounds() {
     while (!stopping_) {
         refresh(false);
         if (!stale_) first_uses_->write(*catalog_);
+        if (!stale_) labels_->write(*catalog_);
         if (saver_) saver_->round();
         co_await net::sleep_until(w, control_.get().now() + feed_interval);
     }

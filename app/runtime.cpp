@@ -203,6 +203,9 @@ void runtime::impl::open_store() {
             "the embedded store in " + s.data_dir);
         admission_ = store::make_embedded_admission({}, clock_);
         caps_ = store::make_embedded_caps(clock_);
+        objects_ = std::make_unique<store::object_desk>(value_or_give_up(
+            store::open_embedded_objects(s.data_dir, loaded_.values.objects.max_bound, clock_),
+            "the objects in " + s.data_dir));
     } else {
         store::redis_options r;
         r.url = s.redis_url;
@@ -215,6 +218,9 @@ void runtime::impl::open_store() {
         admission_ =
             value_or_give_up(store::open_redis_admission(r, {}, clock_), "store.redis_url");
         caps_ = value_or_give_up(store::open_redis_caps(r, clock_), "store.redis_url");
+        objects_ = std::make_unique<store::object_desk>(value_or_give_up(
+            store::open_redis_objects(r, loaded_.values.objects.max_bound, clock_),
+            "store.redis_url"));
         if (auto found = store_->preflight(); found && !found->empty()) {
             for (const std::string& text : *found)
                 log::event(log::level::warn, "redis.preflight", {{"text", text}});
@@ -308,6 +314,7 @@ void runtime::impl::open_listeners() {
     budgets_ = std::make_unique<jobs::budget_loader>(*store_, *admission_, clock_);
     load_budgets();
     first_uses_ = std::make_unique<jobs::first_uses>(*store_);
+    labels_ = std::make_unique<jobs::account_labels>(*store_);
     const auto find = [this](const std::string& id) { return find_probe(id); };
     const auto call = [this](jobs::probe_subject s) { return call_probe(std::move(s)); };
     prober_ = std::make_unique<jobs::prober>(health_, states_, clock_, find, call);
@@ -362,6 +369,12 @@ void runtime::impl::open_listeners() {
                             .registry = registry_,
                             .control = *this,
                             .first_used = [this](const std::string& id) { note_first_use(id); },
+                            .account_told =
+                                [this](const std::string& id, const std::string& label) {
+                                    control_.get().post(
+                                        [this, id, label] { labels_->note(id, label); });
+                                },
+                            .objects = objects_.get(),
                             .tls = tls,
                             .now = {},
                             .draining = {},
@@ -507,6 +520,7 @@ void runtime::stop(const std::function<bool()>& hurry) {
     m.shipper_->stop();
     // Sends what it still has. Its answers go to the loops, so it ends before them.
     m.admission_.reset();
+    m.objects_.reset();
     log::event(log::level::info, "server.stopped");
 }
 

@@ -21,6 +21,7 @@
 #include "core/crypto.hpp"
 #include "core/ids.hpp"
 #include "core/metrics.hpp"
+#include "jobs/account_labels.hpp"
 #include "jobs/budget_loader.hpp"
 #include "jobs/cap_lessee.hpp"
 #include "jobs/catalog.hpp"
@@ -42,6 +43,7 @@
 #include "store/caps.hpp"
 #include "store/journal.hpp"
 #include "store/journal_shipper.hpp"
+#include "store/objects.hpp"
 #include "store/store.hpp"
 
 namespace kw::app {
@@ -134,6 +136,8 @@ struct runtime::impl final : net::control_port, admin::config_port {
     auth::waiting_lines lines_{registry_};
     std::unique_ptr<jobs::budget_loader> budgets_;
     std::unique_ptr<jobs::first_uses> first_uses_;
+    std::unique_ptr<jobs::account_labels> labels_;
+    std::unique_ptr<store::object_desk> objects_;  // its answers go to the workers' loops
     std::unique_ptr<jobs::key_sharer> sharer_;
     std::unique_ptr<store::cap_board> caps_;
     std::unique_ptr<jobs::cap_lessee> lessee_;

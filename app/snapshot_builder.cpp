@@ -5,6 +5,7 @@
 
 #include "core/json_writer.hpp"
 #include "core/log.hpp"
+#include "jobs/account_labels.hpp"
 #include "net/url.hpp"
 #include "store/data_dir.hpp"
 
@@ -237,6 +238,8 @@ result<std::shared_ptr<const proxy::snapshot>> snapshot_builder::build(
     }
     next->targets = std::move(targets);
     next->pool = pool::build(std::move(groups), std::move(keys), states_);
+    next->accounts =
+        std::make_shared<pool::account_table>(*next->pool, jobs::learned_accounts(known));
     next->settings = std::move(settings);
     return next;
 }

@@ -17,6 +17,8 @@ constexpr words disconnect_words[] = {"cancel", "drain"};
 constexpr words fsync_words[] = {"everysec", "always", "no"};
 constexpr words full_words[] = {"refuse", "serve"};
 constexpr words preflight_words[] = {"warn", "strict"};
+constexpr words isolation_words[] = {"key", "group", "none"};
+constexpr words placement_words[] = {"home", "spread"};
 constexpr words level_words[] = {"trace", "debug", "info", "warn", "error", "off"};
 constexpr words format_words[] = {"json", "text"};
 constexpr words cause_words[] = {"no-key",      "rate-limit",     "upstream-error", "timeout",
@@ -608,6 +610,51 @@ constexpr field lease_fields[] = {
      .max = 1'000},
 };
 
+constexpr field object_fields[] = {
+    {.name = "isolation",
+     .at = at<&object_settings::isolation>,
+     .help = "Who sees an object (a file, a batch, a stored response, …): the access key that made "
+             "it, every access key that is bound to the same group, or with `none` everybody.",
+     .words = isolation_words},
+    {.name = "placement",
+     .at = at<&object_settings::placement>,
+     .help = "Where new objects are made that refer to no other: `home` is one account for each "
+             "access key, so that what it makes can be used together; `spread` leaves it to the "
+             "strategy. Responses, chat completions and videos are always spread.",
+     .words = placement_words},
+    {.name = "search",
+     .at = at<&object_settings::search>,
+     .help = "An id that nobody knows is looked for once in each account before a 404 goes out."},
+    {.name = "max_accounts",
+     .at = at<&object_settings::max_accounts>,
+     .help = "How many accounts are asked for such an id, or for a list.",
+     .min = 1,
+     .max = 1'000},
+    {.name = "max_bound",
+     .at = at<&object_settings::max_bound>,
+     .help = "Ids of objects that the store keeps; past it those go that would end first.",
+     .min = 16'384,
+     .live = false},
+    {.name = "cache_entries",
+     .at = at<&object_settings::cache_entries>,
+     .help = "Ids that each worker remembers, so that the store need not be asked for them.",
+     .min = 16,
+     .max = 10'000'000},
+    {.name = "lifetime",
+     .at = at<&object_settings::lifetime>,
+     .help = "How long the account of an object is known: files, batches, vector stores and all "
+             "that is not named below.",
+     .min = 60'000},
+    {.name = "response_lifetime",
+     .at = at<&object_settings::response_lifetime>,
+     .help = "The same of responses and what they consist of.",
+     .min = 60'000},
+    {.name = "short_lifetime",
+     .at = at<&object_settings::short_lifetime>,
+     .help = "The same of uploads, containers and sessions.",
+     .min = 60'000},
+};
+
 constexpr section all_sections[] = {
     {"server", section_at<&settings::server>, "The listener and its bounds.", server_fields},
     {"auth", section_at<&settings::auth>, "Who may call.", auth_fields},
@@ -627,6 +674,9 @@ constexpr section all_sections[] = {
     {"leases", section_at<&settings::leases>,
      "Upstream keys that holders of access keys with the permission `lease` take for a time.",
      lease_fields},
+    {"objects", section_at<&settings::objects>,
+     "Objects that live in one upstream account: files, batches, vector stores, responses, ….",
+     object_fields},
     {"disconnect", section_at<&settings::disconnect>,
      "Clients that go away. A group may have its own `disconnect` section.", disconnect_fields},
     {"store", section_at<&settings::store>, "Where state lives.", store_fields},

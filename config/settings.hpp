@@ -31,6 +31,8 @@ enum class disconnect_policy : std::uint8_t { cancel, drain };
 enum class fsync_policy : std::uint8_t { everysec, always, no };
 enum class full_policy : std::uint8_t { refuse, serve };
 enum class preflight_policy : std::uint8_t { warn, strict };
+enum class object_isolation : std::uint8_t { key, group, none };
+enum class object_placement : std::uint8_t { home, spread };
 enum class log_format : std::uint8_t { json, text };
 
 // Why a request may go to the next model of its alias.
@@ -222,6 +224,20 @@ struct lease_settings {
     friend bool operator==(const lease_settings&, const lease_settings&) = default;
 };
 
+// Files, batches, responses and whatever else an upstream account keeps and another cannot see.
+struct object_settings {
+    object_isolation isolation = object_isolation::key;
+    object_placement placement = object_placement::home;
+    bool search = true;                    // an id that nobody knows is looked for in each account
+    std::uint32_t max_accounts = 16;       // asked for such an id, or for a list
+    std::uint32_t max_bound = 2'000'000;   // ids kept in the store
+    std::uint32_t cache_entries = 20'000;  // ids that a worker remembers
+    milliseconds lifetime = std::chrono::days(400);
+    milliseconds response_lifetime = std::chrono::days(31);
+    milliseconds short_lifetime = std::chrono::days(2);  // uploads, containers, sessions
+    friend bool operator==(const object_settings&, const object_settings&) = default;
+};
+
 // WebSockets; what else holds for requests (connections, sending, a graceful stop) holds for them.
 struct websocket_settings {
     milliseconds idle_timeout = std::chrono::minutes(10);  // without a byte either way
@@ -328,6 +344,7 @@ struct settings {
     limit_settings limits;
     lease_settings leases;
     websocket_settings websocket;
+    object_settings objects;
     disconnect_settings disconnect;
     store_settings store;
     log_settings log;

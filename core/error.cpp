@@ -35,6 +35,9 @@ std::string_view to_string(errc code) noexcept {
         KW_NAME(upstream_keys_rate_limited);
         KW_NAME(model_not_served);
         KW_NAME(bound_key_unavailable);
+        KW_NAME(upstream_key_unavailable);
+        KW_NAME(object_not_found);
+        KW_NAME(accounts_differ);
         KW_NAME(upstream_dns_error);
         KW_NAME(upstream_connect_error);
         KW_NAME(upstream_connect_timeout);

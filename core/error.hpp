@@ -42,6 +42,9 @@ enum class errc : std::uint8_t {
     upstream_keys_rate_limited,
     model_not_served,
     bound_key_unavailable,
+    upstream_key_unavailable,  // the only account that has the object
+    object_not_found,
+    accounts_differ,  // of the objects that one request names
     // upstream
     upstream_dns_error,
     upstream_connect_error,

@@ -388,6 +388,11 @@ result<group> group_from_json(std::string_view json) {
     r.integer("multiplier_ppm", g.multiplier_ppm, 0, 1'000'000'000);
     r.text("organization", g.organization, 200);
     r.text("project", g.project, 200);
+    // They become header lines.
+    for (const auto& [name, value] :
+         {std::pair("organization", &g.organization), std::pair("project", &g.project)})
+        if (std::ranges::any_of(*value, [](char c) { return c <= ' ' || c > '~'; }))
+            r.bad(name, "must be visible ASCII");
     r.flag("retry", g.retry);
     r.flag("automatic", g.automatic);
     std::int64_t leases = -1;

@@ -118,6 +118,8 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
                       .own_lines = own});
     plan.head = client_head;
 
+    if (!error_answer && learns_from_answer(picked)) co_await learn_answer(picked, plan);
+
     // Bytes are leaving: from here on there is no other try (unless the first token is held back).
     const auto first_output = [this] { body_.release(); };
     const auto before_last = [this, error_answer](std::uint64_t bytes) {

@@ -94,6 +94,10 @@ pool::pick_request exchange::pick_request_now() const {
     r.now = w_.mono();
     r.strict = snap_.settings->pool.multi_tier == config::tier_policy::strict;
     r.resting_too = fallbacks_used_ > 0;
+    if (objects_ && !objects_->account.empty()) {
+        r.restricted = true;
+        r.only = objects_->members;
+    }
     return r;
 }
 
@@ -130,12 +134,17 @@ net::task<bool> exchange::serve() {
             if (!(got & net::hangup_a)) continue;
             co_return co_await refuse(error(errc::client_closed));
         }
-        if (switch_route(pool::fallback_cause::unavailable)) continue;
+        if (move_home() || switch_route(pool::fallback_cause::unavailable)) continue;
         co_return co_await answer_refusal(refusal);
     }
 }
 
 net::task<bool> exchange::answer_refusal(const pool::refusal& r) {
+    const bool pinned = objects_ && objects_->pinned;
+    if (pinned && r.code != errc::upstream_keys_rate_limited) {
+        const step s = co_await refuse_pinned();
+        co_return s == step::done;
+    }
     error e(r.code, {}, error_source::upstream);
     error_details details;
     details.already_retried = record_.attempts > 1;
@@ -241,6 +250,7 @@ net::task<exchange::step> exchange::attempt(pool::picked& picked) {
                    {{"request_id", record_.id},
                     {"key", key_alias_},
                     {"head", describe_response(call_.head())}});
+    note_account(picked);
     const auto hints = read_hints();
     w_.shared().health.observe_limits(picked.slot, hints, w_.mono(), w_.wall());
     if (call_.head().status() >= 400) co_return co_await take_error_answer(picked);
@@ -285,20 +295,22 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
     upstream_head_.clear();
     // The key, our Host and the framing come on top of what the client sent.
     upstream_head_.reserve(head_.raw().size() + 512);
-    append_upstream_head(upstream_head_, {.from = head_,
-                                          .dialect = *target.dialect,
-                                          .base_path = target.base_path,
-                                          .authority = target.authority,
-                                          .target = target_,
-                                          .key = picked.key->value,
-                                          .framing = framing,
-                                          .length = length,
-                                          .identity_encoding = hide_usage_,
-                                          .keep_account_headers =
-                                              snap_.settings->upstream.keep_organization_headers ||
-                                              !own_credential_.empty(),
-                                          .own_lines = upgrade_ ? std::string_view(upgrade_->lines)
-                                                                : std::string_view()});
+    append_upstream_head(
+        upstream_head_,
+        {.from = head_,
+         .dialect = *target.dialect,
+         .base_path = target.base_path,
+         .authority = target.authority,
+         .target = target_,
+         .key = picked.key->value,
+         .framing = framing,
+         .length = length,
+         .identity_encoding = hide_usage_ || (objects_ && objects_->route.learns),
+         .keep_account_headers =
+             snap_.settings->upstream.keep_organization_headers || !own_credential_.empty(),
+         .organization = picked.of->organization,
+         .project = picked.of->project,
+         .own_lines = upgrade_ ? std::string_view(upgrade_->lines) : std::string_view()});
 
     const mono_time limit =
         dispatched_ + std::chrono::duration_cast<mono_time::duration>(target.limits.first_byte);
@@ -395,6 +407,8 @@ net::task<exchange::step> exchange::after_failure(pool::picked& picked, pool::up
 
     const auto cause = pool::cause_of(r, v);
     auto others = pick_request_now();
+    // Another account will do unless this one has what is asked for.
+    if (others.restricted && !objects_->pinned) others.restricted = false;
     boost::container::static_vector<pool::slot_id, 16> excluded = tried_;
     if (excluded.size() < excluded.capacity()) excluded.push_back(picked.slot);
     others.tried = {excluded.data(), excluded.size()};

@@ -18,6 +18,7 @@ row row_of(errc code) noexcept {
         case malformed_request:
         case invalid_json:
         case invalid_argument:
+        case accounts_differ:
             return {400, "invalid_request_error", "invalid_request_error"};
         case unsupported_expectation:
             return {417, "invalid_request_error", "invalid_request_error"};
@@ -41,8 +42,10 @@ row row_of(errc code) noexcept {
         case ip_not_allowed:
             return {403, "permission_error", "permission_error"};
         case store_not_found:
+        case object_not_found:
             return {404, "invalid_request_error", "not_found_error"};
         case store_conflict:
+        case upstream_key_unavailable:
             return {409, "invalid_request_error", "invalid_request_error"};
         case insufficient_quota:
             return {402, "insufficient_quota", "rate_limit_error"};

@@ -51,7 +51,8 @@ net::task<bool> exchange::run() {
     }
     if (auto known = identify(); !known) co_return co_await refuse(known.error());
     if (head_.wants_upgrade()) {
-        if (const auto answered = co_await read_upgrade()) co_return *answered;
+        const auto answered = co_await read_upgrade();
+        if (answered) co_return *answered;
     }
 
     streaming_body_ = !body_is_kept();
@@ -79,6 +80,11 @@ net::task<bool> exchange::run() {
     const step admitted = co_await admit();
     if (admitted != step::again) co_return admitted == step::done;
     if (!own_credential_.empty()) co_return co_await serve_pass_through();
+    if (is_about_objects()) {
+        const step found = co_await find_account();
+        if (found != step::again) co_return found == step::done;
+        if (merges_list()) co_return co_await serve_list();
+    }
     co_return co_await serve();
 }
 
@@ -105,6 +111,10 @@ bool exchange::body_is_kept() const noexcept {
     if (endpoint_.body_streams) return false;
     if (endpoint_.model_in == usage::model_place::json ||
         endpoint_.model_in == usage::model_place::multipart)
+        return true;
+    // What may name objects is read.
+    if (starts_with_ignoring_case(head_.content_type(), "application/json") &&
+        route_objects(head_.method(), head_.path()).refers)
         return true;
     return head_.body() == net::framing::length &&
            head_.body_length() <= snap_.settings->server.max_kept_body_bytes;

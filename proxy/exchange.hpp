@@ -21,6 +21,7 @@
 #include "pool/model_alias.hpp"
 #include "pool/retry_policy.hpp"
 #include "pool/selector.hpp"
+#include "proxy/affinity.hpp"
 #include "proxy/client_connection.hpp"
 #include "proxy/error_response.hpp"
 #include "proxy/relay.hpp"
@@ -28,6 +29,7 @@
 #include "proxy/socket_upgrade.hpp"
 #include "proxy/upstream_call.hpp"
 #include "store/admission.hpp"
+#include "store/objects.hpp"
 #include "store/types.hpp"
 #include "usage/endpoint.hpp"
 #include "usage/request_fields.hpp"
@@ -36,6 +38,8 @@
 namespace kw::proxy {
 
 class worker;
+struct list_query;
+struct list_source;
 
 // Lives in the session's frame for one request; the loop's thread only. Whatever happens, its
 // destructor finds the record written and the key given back.
@@ -88,6 +92,28 @@ class exchange {
     bool takes_own_credential(const error& why);
     net::task<bool> serve_pass_through();
     [[nodiscard]] const upstream_target& target_of(const pool::picked& picked) const;
+
+    // ---- objects that one upstream account keeps (affinity.cpp, object_list.cpp)
+    [[nodiscard]] bool is_about_objects();
+    net::task<step> find_account();  // again: go on; otherwise an answer has been sent
+    net::task<result<std::vector<store::object_place>>> ask_places(std::vector<std::string> ids);
+    net::task<step> search_object(const object_ref& ref);
+    [[nodiscard]] bool merges_list() const;
+    net::task<bool> serve_list();
+    net::task<result<std::vector<std::string>>> accounts_of_owner();
+    net::task<result<void>> read_ahead(list_source& from, const list_query& query, unsigned& pages);
+    net::task<bool> answer_list(std::string body, std::size_t left_out);
+    net::task<fetched> fetch(std::string_view account, const std::string& target);
+    net::task<step> refuse_object(error e);
+    net::task<step> refuse_pinned();
+    [[nodiscard]] std::string object_owner() const;
+    [[nodiscard]] bool sees(const store::object_place& place) const;
+    void restrict_to(std::string_view account);
+    bool move_home();
+    void note_account(const pool::picked& picked);
+    [[nodiscard]] bool learns_from_answer(const pool::picked& picked) const;
+    net::task<void> learn_answer(const pool::picked& picked, relay_plan& plan);
+    [[nodiscard]] std::vector<store::object_binding> take_bindings(const pool::upstream_key& key);
 
     // ---- tries (attempts.cpp)
     net::task<bool> serve();
@@ -162,6 +188,8 @@ class exchange {
     bool fresh_connection_ = false;
     std::chrono::nanoseconds waited_{};  // for a key to come back
     std::chrono::nanoseconds queued_{};  // for a slot of the access key
+
+    std::unique_ptr<object_work> objects_;  // null: the request is about none
 
     std::unique_ptr<socket_upgrade> upgrade_;  // null: no WebSocket
     std::int64_t socket_tokens_ = 0;           // of its responses, which have records of their own

@@ -48,8 +48,9 @@ bool stays_here(const net::http_head::header& h, const upstream_head& head) noex
         case header_id::x_real_ip:
             return true;
         case header_id::openai_organization:
+            return !head.keep_account_headers || !head.organization.empty();
         case header_id::openai_project:
-            return !head.keep_account_headers;
+            return !head.keep_account_headers || !head.project.empty();
         case header_id::accept_encoding:
             return head.identity_encoding;
         case header_id::other:
@@ -75,7 +76,7 @@ void append_number(std::string& out, std::uint64_t number) {
 }
 
 void append_upstream_head(std::string& out, const upstream_head& head) {
-    out += head.from.method();
+    out += head.method.empty() ? head.from.method() : head.method;
     out += ' ';
     head.dialect.append_target(out, head.base_path, head.target);
     out += " HTTP/1.1\r\n";
@@ -85,6 +86,8 @@ void append_upstream_head(std::string& out, const upstream_head& head) {
         if (h.hop_by_hop || stays_here(h, head)) continue;
         append_line(out, h.name, h.value);
     }
+    if (!head.organization.empty()) append_line(out, "OpenAI-Organization", head.organization);
+    if (!head.project.empty()) append_line(out, "OpenAI-Project", head.project);
     if (head.identity_encoding) out += "Accept-Encoding: identity\r\n";
     if (head.framing == net::framing::length) {
         out += "Content-Length: ";

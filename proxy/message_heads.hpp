@@ -25,10 +25,13 @@ struct upstream_head {
     std::string_view target;     // the client's, without credentials
     const secret& key;
     net::framing framing = net::framing::none;
-    std::uint64_t length = 0;           // with framing::length
-    bool identity_encoding = false;     // ask for an answer that is not compressed
-    bool keep_account_headers = false;  // OpenAI-Organization, OpenAI-Project of the client
-    std::string_view own_lines = {};    // whole header lines, each with its CRLF
+    std::uint64_t length = 0;            // with framing::length
+    bool identity_encoding = false;      // ask for an answer that is not compressed
+    bool keep_account_headers = false;   // OpenAI-Organization, OpenAI-Project of the client
+    std::string_view organization = {};  // of the group's, in place of the client's
+    std::string_view project = {};
+    std::string_view method = {};     // instead of the client's
+    std::string_view own_lines = {};  // whole header lines, each with its CRLF
 };
 void append_upstream_head(std::string& out, const upstream_head& head);
 

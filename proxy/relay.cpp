@@ -46,6 +46,7 @@ relay::relay(worker& w, client_connection& client, upstream_call& call, usage::s
 
 void relay::take_events(std::string_view payload) {
     const auto on_event = [this](const net::sse_event& e) {
+        if (plan_.ids && e.data_lines == 1) plan_.ids->on_event(e.data);
         if (!scanner_ || e.data_lines == 0) return true;
         std::string_view data = e.data;
         if (e.data_lines > 1) {
@@ -223,9 +224,11 @@ net::task<relay_end> relay::run(net::body_framer body) {
                     take_events(payload);
                 } else {
                     if (scanner_) scanner_->feed(payload);
+                    if (plan_.ids) plan_.ids->feed(payload);
                     if (rewrite) out_ += payload;
                 }
             });
+            if (plan_.ids && plan_.ids->has_found()) plan_.found_ids();
             if (gone_) drained_bytes += step.consumed;
         }
         if (eof && !body.complete() && body.at_eof()) step.status = net::body_status::complete;

@@ -18,6 +18,7 @@
 #include "proxy/client_connection.hpp"
 #include "proxy/error_response.hpp"
 #include "proxy/memory_budget.hpp"
+#include "proxy/object_ids.hpp"
 #include "proxy/upstream_call.hpp"
 #include "usage/scanner.hpp"
 
@@ -40,6 +41,9 @@ struct relay_plan {
     bool hold_first_token = false;
     frame_dialect dialect = frame_dialect::chat;
     std::string_view request_id;
+    // Looks for ids of objects; `found_ids` is called when it has some.
+    id_reader* ids = nullptr;
+    std::function<void()> found_ids;
 };
 
 enum class relay_end : std::uint8_t {

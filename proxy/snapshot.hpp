@@ -13,6 +13,7 @@
 #include "config/settings.hpp"
 #include "net/address.hpp"
 #include "net/connector.hpp"
+#include "pool/accounts.hpp"
 #include "pool/model_alias.hpp"
 #include "pool/pool_view.hpp"
 #include "proxy/providers/provider.hpp"
@@ -67,6 +68,7 @@ struct snapshot {
         pepper;  // hashes access keys; empty before the store has been reached for the first time
     std::vector<secret> more_peppers;  // of access keys that came from other stores
     std::shared_ptr<const pool::pool_view> pool;
+    std::shared_ptr<const pool::account_table> accounts;
     std::shared_ptr<const pool::alias_table> aliases;
     std::shared_ptr<const usage::price_table> prices;
     std::shared_ptr<const target_table> targets;

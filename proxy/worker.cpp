@@ -111,12 +111,14 @@ void worker::replace_snapshot(std::shared_ptr<const snapshot> next) {
     snapshot_ = holder(std::move(next));
     apply_limits();
     first_used_.clear();
+    answered_.clear();
 }
 
 // Every worker says the same.
 void worker::apply_limits() noexcept {
     shared_.now.kept_bodies.set_limit(current().settings->server.max_kept_bytes);
     shared_.now.in_flight.set_limit(current().settings->server.max_bytes_in_flight);
+    objects_.set_limit(current().settings->objects.cache_entries);
 }
 
 void worker::note_first_use(const std::string& access_key_id) {

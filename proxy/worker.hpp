@@ -12,6 +12,8 @@
 #include <string>
 #include <unordered_set>
 
+#include <boost/unordered/unordered_flat_set.hpp>
+
 #include "auth/authenticator.hpp"
 #include "auth/waiting_lines.hpp"
 #include "core/clock.hpp"
@@ -26,6 +28,7 @@
 #include "proxy/lease_renewer.hpp"
 #include "proxy/memory_budget.hpp"
 #include "proxy/metrics.hpp"
+#include "proxy/object_cache.hpp"
 #include "proxy/snapshot.hpp"
 #include "store/journal.hpp"
 
@@ -59,6 +62,9 @@ struct services {
     net::control_port& control;
     // Any thread: this access key's time begins now. Told again and again until its end is known.
     std::function<void(const std::string& access_key_id)> first_used;
+    // Any thread: an answer has told the account of this upstream key.
+    std::function<void(const std::string& key_id, const std::string& label)> account_told;
+    store::object_desk* objects = nullptr;         // null: accounts of objects are not kept
     std::shared_ptr<net::tls_server_context> tls;  // null: plain HTTP
     load now;
     std::atomic<bool> draining{false};
@@ -107,6 +113,11 @@ class worker {
     [[nodiscard]] pool::selector& selector() noexcept { return selector_; }
     [[nodiscard]] auth::authenticator& authenticator() noexcept { return authenticator_; }
     [[nodiscard]] store::journal_writer& journal() noexcept { return journal_; }
+    [[nodiscard]] object_cache& objects() noexcept { return objects_; }
+    // True once for each key and snapshot.
+    [[nodiscard]] bool is_first_answer_of(const pool::upstream_key* key) {
+        return answered_.insert(key).second;
+    }
     // Null where there is no admission.
     [[nodiscard]] lease_renewer* leases() noexcept { return leases_ ? &*leases_ : nullptr; }
     [[nodiscard]] worker_metrics& metrics() noexcept { return metrics_; }
@@ -169,6 +180,8 @@ class worker {
     std::size_t refusals_ = 0;
     std::unordered_set<std::string> unpriced_;
     std::unordered_set<std::string> first_used_;
+    object_cache objects_;
+    boost::unordered_flat_set<const pool::upstream_key*> answered_;
 };
 
 }  // namespace kw::proxy

@@ -38,6 +38,10 @@ SKIPPED = 77  # CTest's SKIP_RETURN_CODE
 ACCESS_KEY = "test-access-key-of-the-client-0001"
 ADMIN_KEY = "test-admin-key-0001"
 
+STRATEGIES = ("round-robin", "random", "least-used", "least-token-used", "max-remaining", "weighted-score")
+# Three upstream accounts of two keys each.
+ACCOUNT_KEYS = tuple(f"sk-account-{account}-key-{key}" for account in "abc" for key in "12")
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -334,6 +338,18 @@ class EndToEnd(unittest.TestCase):
 
     def keywheel(self, upstream=None, **options) -> Keywheel:
         return self._keep(Keywheel(self.folder, upstream, **options))
+
+    def three_accounts(self, strategy="round-robin", replicas=2, extra="", env=None):
+        """A mock whose ACCOUNT_KEYS are of three accounts, and replicas on one Redis with all six keys."""
+        number = len(self._running)
+        accounts = ";".join(",".join(ACCOUNT_KEYS[i:i + 2]) for i in (0, 2, 4))
+        mock = self.mock(name=f"mock-{number}", tls=False, accounts=accounts)
+        redis = self.redis(name=f"redis-{number}")
+        config = "\n".join(["groups:", "  - id: g", f"    base_url: {mock.url}/v1",
+                            f"    pool: {{strategy: {strategy}}}", f"    keys: [{', '.join(ACCOUNT_KEYS)}]", extra, ""])
+        return mock, [self.keywheel(name=f"keywheel-{number}-{i}", config=config,
+                                    env={"ENCRYPTION_KEY": "e" * 43, "REDIS_URL": redis.url, **(env or {})})
+                      for i in range(replicas)]
 
     def run_child(self, argv, env=None, timeout=200.0):
         """Runs a client program to its end; its output is shown when it fails."""

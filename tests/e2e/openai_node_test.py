@@ -29,6 +29,14 @@ class OpenAINode(harness.EndToEnd):
         proxy = self.keywheel(mock, env={"KEYWHEEL_POOL_RETRY": "false", "KEYWHEEL_POOL_AUTO_BAN": "false"})
         self.run_suite("exceptions.test.mjs", BASE_URL=proxy.url + "/v1")
 
+    def test_objects_of_three_accounts(self):
+        for strategy in ("round-robin", "random"):
+            with self.subTest(strategy):
+                _, replicas = self.three_accounts(strategy)
+                self.run_suite("objects.test.mjs", BASE_URLS=",".join(p.url + "/v1" for p in replicas))
+                for process in replicas:
+                    process.stop()
+
 
 if __name__ == "__main__":
     harness.main()

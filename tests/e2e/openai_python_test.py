@@ -20,6 +20,18 @@ class OpenAIPython(harness.EndToEnd):
         self.run_suite("Exceptions",
                        env={"KEYWHEEL_POOL_RETRY": "false", "KEYWHEEL_POOL_AUTO_BAN": "false"})
 
+    def test_objects_of_three_accounts(self):
+        """Under each strategy, through two replicas in turn: whatever is made is found again."""
+        for strategy in harness.STRATEGIES:
+            with self.subTest(strategy):
+                mock, replicas = self.three_accounts(strategy)
+                self.run_child([PYTHON, "-B", harness.ROOT / "tests/e2e/sdk/objects_python.py"],
+                               {"BASE_URLS": ",".join(p.url + "/v1" for p in replicas),
+                                "ACCESS_KEY": harness.ACCESS_KEY})
+                self.assertGreater(len(mock.books(limit=0)["keys"]), 2, "more than one account was asked")
+                for process in replicas:
+                    process.stop()
+
 
 PYTHON = pathlib.Path(os.environ.get("KEYWHEEL_VENV", harness.ROOT / "build/venv")) / "bin/python"
 

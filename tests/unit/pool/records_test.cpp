@@ -84,6 +84,9 @@ TEST_CASE("what is wrong with a record is named") {
         R"({"id":"a","group":"g","notes":")" + std::string(1001, 'x') + "\"}", test_sealer());
     CHECK(long_notes.has_error());
     CHECK(group_from_json(R"({"id":"g","fault_rules":[{"action":"explode"}]})").has_error());
+    CHECK(group_from_json(R"({"id":"g","organization":"org-a\r\nx: y"})").has_error());
+    CHECK(group_from_json(R"({"id":"g","project":"a b"})").has_error());
+    CHECK(group_from_json(R"({"id":"g","organization":"org-a","project":"p"})").has_value());
 }
 
 TEST_CASE("a group goes through its JSON form") {

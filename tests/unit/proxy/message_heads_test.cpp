@@ -186,3 +186,28 @@ TEST_CASE("an event stream tells proxies not to hold it back", "[proxy][heads]")
     CHECK(head.find("yes") == head.npos);
     CHECK_FALSE(names(head, "x-should-retry"));
 }
+
+TEST_CASE("the group's organisation and project go in place of the client's") {
+    const request r(
+        "GET /v1/files HTTP/1.1\r\nHost: a\r\nopenai-organization: org-client\r\n"
+        "OpenAI-Project: proj-client\r\n\r\n");
+    auto plan = plan_for(r);
+    std::string head = written(plan);
+    CHECK(head.find("client") == head.npos);
+    plan.keep_account_headers = true;
+    head = written(plan);
+    CHECK(has_line(head, "openai-organization: org-client"));
+    CHECK(has_line(head, "OpenAI-Project: proj-client"));
+    plan.organization = "org-ours";
+    head = written(plan);
+    CHECK(has_line(head, "OpenAI-Organization: org-ours"));
+    CHECK(head.find("org-client") == head.npos);
+    CHECK(has_line(head, "OpenAI-Project: proj-client"));
+    plan.keep_account_headers = false;
+    plan.project = "proj-ours";
+    plan.method = "PUT";
+    head = written(plan);
+    CHECK(head.starts_with("PUT "));
+    CHECK(has_line(head, "OpenAI-Project: proj-ours"));
+    CHECK(head.find("client") == head.npos);
+}
