@@ -233,7 +233,8 @@ net::task<socket_watch::verdict> socket_books::client_message(std::string& text)
     t.record.model_asked = asked;
     t.record.bytes_in = static_cast<std::int64_t>(text.size());
     t.tier = fields->service_tier;
-    if (const auto refused = co_await reserve(t, fields->max_tokens, false)) {
+    const auto refused = co_await reserve(t, fields->max_tokens, false);
+    if (refused) {
         refuse(*refused);
         // A window opens again, a budget does not.
         if (refused->code == errc::insufficient_quota) {

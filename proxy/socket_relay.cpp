@@ -104,7 +104,8 @@ net::task<socket_end> socket_relay::run() {
             const need n = pump(*one);
             moved = moved || n != need::nothing;
             if (n == need::settle) {
-                if (auto e = co_await watch_.settle()) end(std::move(*e));
+                auto over = co_await watch_.settle();
+                if (over) end(std::move(*over));
             } else if (n == need::inspect) {
                 co_await inspect();
             } else if (n == need::memory) {
