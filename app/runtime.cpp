@@ -218,9 +218,9 @@ void runtime::impl::open_store() {
         admission_ =
             value_or_give_up(store::open_redis_admission(r, {}, clock_), "store.redis_url");
         caps_ = value_or_give_up(store::open_redis_caps(r, clock_), "store.redis_url");
-        objects_ = std::make_unique<store::object_desk>(value_or_give_up(
-            store::open_redis_objects(r, loaded_.values.objects.max_bound, clock_),
-            "store.redis_url"));
+        objects_ = std::make_unique<store::object_desk>(
+            value_or_give_up(store::open_redis_objects(r, loaded_.values.objects.max_bound, clock_),
+                             "store.redis_url"));
         if (auto found = store_->preflight(); found && !found->empty()) {
             for (const std::string& text : *found)
                 log::event(log::level::warn, "redis.preflight", {{"text", text}});
@@ -359,26 +359,25 @@ void runtime::impl::open_listeners() {
                               .lines = &lines_,
                               .leases = leases_.get()},
         std::move(*guard));
-    services_ = std::unique_ptr<proxy::services>(
-        new proxy::services{.clock = clock_,
-                            .admission = admission_.get(),
-                            .lines = lines_,
-                            .resolver = resolver_,
-                            .key_states = states_,
-                            .health = health_,
-                            .registry = registry_,
-                            .control = *this,
-                            .first_used = [this](const std::string& id) { note_first_use(id); },
-                            .account_told =
-                                [this](const std::string& id, const std::string& label) {
-                                    control_.get().post(
-                                        [this, id, label] { labels_->note(id, label); });
-                                },
-                            .objects = objects_.get(),
-                            .tls = tls,
-                            .now = {},
-                            .draining = {},
-                            .own_admin_port = loaded_.values.admin.port != 0});
+    services_ = std::unique_ptr<proxy::services>(new proxy::services{
+        .clock = clock_,
+        .admission = admission_.get(),
+        .lines = lines_,
+        .resolver = resolver_,
+        .key_states = states_,
+        .health = health_,
+        .registry = registry_,
+        .control = *this,
+        .first_used = [this](const std::string& id) { note_first_use(id); },
+        .account_told =
+            [this](const std::string& id, const std::string& label) {
+                control_.get().post([this, id, label] { labels_->note(id, label); });
+            },
+        .objects = objects_.get(),
+        .tls = tls,
+        .now = {},
+        .draining = {},
+        .own_admin_port = loaded_.values.admin.port != 0});
     const unsigned count = worker_count_of(loaded_.values);
     std::uint16_t port = server.port;
     for (unsigned i = 0; i < count; ++i) {
