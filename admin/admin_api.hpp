@@ -24,6 +24,7 @@ namespace metrics {
 class registry;
 }
 namespace auth {
+class master_key_keeper;
 class waiting_lines;
 }
 namespace config {
@@ -80,6 +81,7 @@ struct admin_services {
     config_port* config = nullptr;          // null: settings are fixed
     const auth::waiting_lines* lines = nullptr;
     lease_desk* leases = nullptr;
+    auth::master_key_keeper* master_keys = nullptr;  // null: it is fixed
 };
 
 // For documentation and tests.

@@ -92,6 +92,9 @@ result<reply> list_refusals(call& c);
 // leases.cpp
 result<reply> list_leases(call& c);
 result<reply> end_lease(call& c);
+// master_key.cpp
+result<reply> show_master_key(call& c);
+result<reply> rotate_master_key(call& c);
 // queue.cpp
 result<reply> show_queue(call& c);
 // export.cpp

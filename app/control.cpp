@@ -12,6 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto feed_interval = 400ms;
+constexpr auto resealing_interval = 50ms;
 constexpr auto watch_interval = 2s;
 constexpr auto sharing_interval = 200ms;
 
@@ -75,6 +76,7 @@ std::vector<secret> runtime::impl::more_peppers() const {
 
 // With the store at hand for the first time: its secrets, and what the configuration declares.
 result<void> runtime::impl::join_store() {
+    if (auto ok = check_master_keys(); !ok) return ok;
     if (auto done = open_pepper(); !done) return done;
     if (auto done = jobs::seed(*settings(), *catalog_, seeding()); !done)
         return error(done.error().code,
@@ -105,6 +107,7 @@ void runtime::impl::refresh(bool force) {
             log::event(log::level::error, "store.not_joined", {{"err", done.error().context}});
         changed = true;
     }
+    resealer_->follow();
     // Published by the reload that they bring about.
     if (!stale && stored_settings_changed() && reload_settings()) return;
     if (force || stale != stale_ || (!stale && *changed)) {
@@ -195,8 +198,10 @@ net::task<void> runtime::impl::feed_rounds() {
         refresh(false);
         if (!stale_) first_uses_->write(*catalog_);
         if (!stale_) labels_->write(*catalog_);
+        const bool more = !stale_ && resealer_->round();
         if (saver_) saver_->round();
-        co_await net::sleep_until(w, control_.get().now() + feed_interval);
+        co_await net::sleep_until(
+            w, control_.get().now() + (more ? resealing_interval : feed_interval));
     }
 }
 

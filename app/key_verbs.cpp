@@ -43,6 +43,7 @@ struct key_verbs::impl {
     std::string id, group, status, search, notes, alias, file, name, limits, models;
     std::string by = "access_key", span = "day", from, to, subject, page = "1", limit = "100";
     bool purge = false;
+    bool only_status = false;
 
     CLI::App& add(CLI::App& under, const char* verb, const char* help, std::function<int()> run) {
         auto& made = *under.add_subcommand(verb, help);
@@ -163,6 +164,28 @@ struct key_verbs::impl {
             text_of(task, "failed") + " failed, " + text_of(task, "inconclusive") +
             " without a clear answer");
         return number_of(task, "failed") == 0 ? 0 : 1;
+    }
+    int rotate_master() {
+        auto at_work = only_status ? at.call("GET", "/admin/master-key")
+                                   : at.call("POST", "/admin/master-key/rotate");
+        const auto state = [&] { return text_of(at_work, "state"); };
+        while (!only_status && (state() == "asking" || state() == "resealing")) {
+            if (!at.json()) {
+                if (state() == "asking")
+                    std::cerr << "asking all replicas\r" << std::flush;
+                else
+                    std::cerr << text_of(at_work, "remaining") << " of "
+                              << text_of(at_work, "total") << " left to seal\r" << std::flush;
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(300));
+            at_work = at.call("GET", "/admin/master-key");
+        }
+        say("master key " + text_of(at_work, "active") + " seals " + text_of(at_work, "sealed") +
+            " secrets; of another one: " + text_of(at_work, "remaining") +
+            ", of none that is known: " + text_of(at_work, "unreadable"));
+        if (state() != "refused") return 0;
+        std::cerr << text_of(at_work, "reason") << '\n';
+        return only_status ? 0 : 1;
     }
     int set_status(const char* wanted) {
         std::string body;
@@ -301,6 +324,10 @@ void key_verbs::impl::keys(CLI::App& cli) {
     about("disable", "Put it aside", [this] { return set_status("disabled"); });
     about("enable", "Serve with it again", [this] { return set_status("active"); });
     about("delete", "Delete it", [this] { return delete_key(); });
+    add(under, "rotate-master",
+        "Seal all stored secrets with the master key that is configured now",
+        [this] { return rotate_master(); })
+        .add_flag("--status", only_status, "Only show how far it is");
 }
 
 void key_verbs::impl::access_keys(CLI::App& cli) {

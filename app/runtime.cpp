@@ -185,17 +185,7 @@ void runtime::impl::open_store() {
     const auto& s = loaded_.values.store;
     auto made = store::make_folder(s.data_dir);
     if (!made) give_up("store.data_dir: " + made.error().context);
-    secret master = s.encryption_key;
-    if (master.empty()) {
-        auto key =
-            value_or_give_up(store::load_or_make_encryption_key(s.data_dir), "the encryption key");
-        if (key.made)
-            log::event(log::level::warn, "encryption_key.made",
-                       {{"file", s.data_dir + "/encryption.key"},
-                        {"hint", "keep a copy: without it the stored upstream keys are lost"}});
-        master = std::move(key.text);
-    }
-    sealer_ = std::make_unique<crypto::sealer>(master);
+    open_sealer();
     if (s.redis_url.empty()) {
         store_ = value_or_give_up(
             store::open_embedded({.data_dir = s.data_dir, .keep = retention_of(loaded_.values)},
@@ -230,6 +220,7 @@ void runtime::impl::open_store() {
         }
     }
     catalog_ = std::make_unique<jobs::catalog>(*store_, *sealer_);
+    make_resealer();
     journal_ = value_or_give_up(store::journal::open({.folder = s.data_dir + "/journal",
                                                       .fsync = fsync_of(s.journal_fsync),
                                                       .max_bytes = s.journal_max_bytes},
@@ -260,6 +251,8 @@ void runtime::impl::open_store() {
 }
 
 void runtime::impl::open_secrets() {
+    if (auto ok = check_master_keys(); !ok) give_up(ok.error().context);
+    resealer_->follow();
     if (!stale_) {
         if (auto done = join_store(); !done) give_up(done.error().context);
     } else if (catalog_->find(auth::pepper_kind, auth::pepper_id) != nullptr) {
@@ -357,7 +350,8 @@ void runtime::impl::open_listeners() {
                               .admission = admission_.get(),
                               .config = this,
                               .lines = &lines_,
-                              .leases = leases_.get()},
+                              .leases = leases_.get(),
+                              .master_keys = resealer_.get()},
         std::move(*guard));
     services_ = std::unique_ptr<proxy::services>(new proxy::services{
         .clock = clock_,

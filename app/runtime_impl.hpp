@@ -1,5 +1,6 @@
 // What the runtime is made of, for the files that implement it: runtime.cpp (construction, start,
-// end), control.cpp (the control thread's rounds) and settings.cpp (settings at run time).
+// end), control.cpp (the control thread's rounds), settings.cpp (settings at run time) and
+// master_key.cpp (what seals stored secrets).
 #pragma once
 
 #include <atomic>
@@ -29,6 +30,7 @@
 #include "jobs/key_sharer.hpp"
 #include "jobs/key_tester.hpp"
 #include "jobs/prober.hpp"
+#include "jobs/resealer.hpp"
 #include "jobs/seed.hpp"
 #include "jobs/side_thread.hpp"
 #include "jobs/snapshot_saver.hpp"
@@ -58,6 +60,9 @@ struct runtime::impl final : net::control_port, admin::config_port {
 
     // ---- start-up, main thread
     void open_store();
+    void open_sealer();
+    void make_resealer();
+    [[nodiscard]] result<void> check_master_keys() const;
     void open_secrets();
     void start_demo();
     void take_stored_settings();
@@ -82,6 +87,9 @@ struct runtime::impl final : net::control_port, admin::config_port {
     void renew_admin_key();
     [[nodiscard]] std::string_view admin_host() const noexcept;
     void load_budgets();
+    void add_master_keys();
+    [[nodiscard]] result<std::string> wanted_master_key();
+    void master_key_finished(const std::string& id);
     void note_first_use(const std::string& access_key_id);
     void report(const std::vector<pool::health_event>& events);
     void report_expired_keys();
@@ -116,6 +124,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
 
     std::unique_ptr<mock::mock_upstream> demo_;
     std::unique_ptr<crypto::sealer> sealer_;
+    std::string wanted_key_;  // id of the master key that the configuration names
     std::unique_ptr<store::store> store_;
     std::unique_ptr<store::journal> journal_;
     std::unique_ptr<store::journal_shipper> shipper_;
@@ -127,6 +136,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     pool::health health_;
     std::unique_ptr<jobs::catalog> catalog_;
     std::unique_ptr<jobs::snapshot_saver> saver_;  // none with the embedded store
+    std::unique_ptr<jobs::resealer> resealer_;
     snapshot_builder builder_{states_};
     std::unique_ptr<admin::trail> trail_;
     std::unique_ptr<admin::lease_desk> leases_;

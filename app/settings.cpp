@@ -143,6 +143,7 @@ void runtime::impl::apply_configuration(config::loaded next) {
                    {{"setting", change.key}, {"needs_restart", change.needs_restart}});
     }
     loaded_ = std::move(next);
+    add_master_keys();
     log::set_level(loaded_.values.log.level);
     log::recent().resize(loaded_.values.log.history_lines);
     health_.set_settings(health_of(loaded_.values.pool));

@@ -457,9 +457,14 @@ constexpr field store_fields[] = {
     {.name = "encryption_key",
      .at = at<&store_settings::encryption_key>,
      .help = "Master key that seals stored secrets, 32 characters or more; without it the embedded "
-             "store makes one in `data_dir`.",
+             "store makes one in `data_dir`. Another one takes over by `keywheel keys "
+             "rotate-master`.",
      .aliases = "ENCRYPTION_KEY",
-     .live = false,
+     .early = true},
+    {.name = "encryption_key_old",
+     .at = at<&store_settings::encryption_key_old>,
+     .help = "The master key before, which opens what it has sealed until all is sealed anew.",
+     .aliases = "ENCRYPTION_KEY_OLD",
      .early = true},
     {.name = "journal_fsync",
      .at = at<&store_settings::journal_fsync>,

@@ -183,6 +183,7 @@ struct store_settings {
     std::string key_prefix = "kw:";
     std::string data_dir = "./data";
     secret encryption_key;
+    secret encryption_key_old;  // opens, too; empty: none
     fsync_policy journal_fsync = fsync_policy::everysec;
     full_policy journal_full = full_policy::refuse;
     std::size_t journal_max_bytes = 1 * gib;

@@ -183,6 +183,10 @@ class validator {
             refuse("store.encryption_key", "is shorter than 32 characters",
                    "make one: openssl rand -base64 32");
         }
+        if (const auto size = store.encryption_key_old.size();
+            size > 0 && size < min_encryption_key)
+            refuse("store.encryption_key_old", "is shorter than 32 characters",
+                   "give the master key that was ENCRYPTION_KEY before");
     }
 
     void group(group_settings& g) {

@@ -29,6 +29,8 @@ class catalog {
 
     // Takes in what changed; true if anything did. errc::store_unavailable: nothing was changed.
     result<bool> refresh();
+    // The next refresh takes in everything anew: what could not be opened may open now.
+    void read_again() noexcept { revision_ = 0; }
     // Instead of the store while that cannot be reached: the last set that was saved. Fails as the
     // file does; nothing is known then.
     result<void> load(const store::snapshot_file& saved);

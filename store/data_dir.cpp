@@ -117,30 +117,47 @@ result<std::string> read_file(const std::string& path, std::size_t limit) {
     }
 }
 
-result<encryption_key> load_or_make_encryption_key(const std::string& data_dir) {
-    const auto path = data_dir + "/encryption.key";
+result<secret> load_encryption_key(const std::string& path) {
     struct stat info{};
-    if (::stat(path.c_str(), &info) == 0) {
-        if ((info.st_mode & 077U) != 0)
-            return error(errc::invalid_argument,
-                         path + " can be read by others: set its mode to 0600",
-                         error_source::store);
-        auto text = read_file(path, 4096);
-        if (!text) return text.error();
-        while (!text->empty() && (text->back() == '\n' || text->back() == '\r'))
-            text->pop_back();
-        if (text->size() < min_key_length)
-            return error(errc::invalid_argument,
-                         path + " is too short: it must hold 32 characters or more",
-                         error_source::store);
-        return encryption_key{secret(std::move(*text)), false};
-    }
-    if (auto made = make_folder(data_dir); !made) return made.error();
+    if (::stat(path.c_str(), &info) == 0 && (info.st_mode & 077U) != 0)
+        return error(errc::invalid_argument, path + " can be read by others: set its mode to 0600",
+                     error_source::store);
+    auto text = read_file(path, 4096);
+    if (!text) return text.error();
+    while (!text->empty() && (text->back() == '\n' || text->back() == '\r'))
+        text->pop_back();
+    if (text->size() < min_key_length)
+        return error(errc::invalid_argument,
+                     path + " is too short: it must hold 32 characters or more",
+                     error_source::store);
+    return secret(std::move(*text));
+}
+
+result<secret> make_encryption_key(const std::string& path) {
+    auto there = load_encryption_key(path);
+    if (there || there.error().code != errc::store_not_found) return there;
     std::array<std::uint8_t, 32> bytes{};
     crypto::random_bytes(bytes);
     secret text(crypto::to_base64url(bytes));
     if (auto written = replace_file(path, text.reveal()); !written) return written.error();
-    return encryption_key{std::move(text), true};
+    return text;
+}
+
+result<void> move_file(const std::string& from, const std::string& to) {
+    if (::rename(from.c_str(), to.c_str()) != 0) return failed("cannot rename", from, errno);
+    if (!sync_folder(parent_of(to))) return failed("cannot sync the folder of", to, errno);
+    return {};
+}
+
+result<encryption_key> load_or_make_encryption_key(const std::string& data_dir) {
+    const auto path = data_dir + "/encryption.key";
+    auto there = load_encryption_key(path);
+    if (there) return encryption_key{std::move(*there), false};
+    if (there.error().code != errc::store_not_found) return there.error();
+    if (auto made = make_folder(data_dir); !made) return made.error();
+    auto text = make_encryption_key(path);
+    if (!text) return text.error();
+    return encryption_key{std::move(*text), true};
 }
 
 std::uint64_t free_bytes(const std::string& folder) noexcept {

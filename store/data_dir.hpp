@@ -58,6 +58,13 @@ struct encryption_key {
 // file can be read by others, or is too short.
 [[nodiscard]] result<encryption_key> load_or_make_encryption_key(const std::string& data_dir);
 
+// The key in a file, as above. errc::store_not_found: there is none.
+[[nodiscard]] result<secret> load_encryption_key(const std::string& path);
+// Makes one there; one that is there already is that of a change which was not begun, and taken.
+[[nodiscard]] result<secret> make_encryption_key(const std::string& path);
+// Renames, and syncs the folder.
+[[nodiscard]] result<void> move_file(const std::string& from, const std::string& to);
+
 // What a process without privileges may still write there; 0 where it cannot be told.
 [[nodiscard]] std::uint64_t free_bytes(const std::string& folder) noexcept;
 

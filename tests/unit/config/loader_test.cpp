@@ -192,6 +192,7 @@ TEST_CASE("what is wrong is told with line, key, reason and remedy") {
          "store.redis_url", 2, "redis://"},
         {"store:\n  redis_url: redis://x\n", "store.encryption_key", 2, "openssl rand"},
         {"store:\n  encryption_key: short\n", "store.encryption_key", 2, "32"},
+        {"store:\n  encryption_key_old: short\n", "store.encryption_key_old", 2, "32"},
         {"store:\n  key_prefix: 'a{b}'\n", "store.key_prefix", 2, "meaning"},
         {"groups: 1\n", "groups", 1, "not a list"},
         {"groups:\n  - base_url: http://h\n", "groups[0].id", 2, "missing"},
