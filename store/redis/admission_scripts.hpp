@@ -95,8 +95,8 @@ end
 // bounded, keep_expired, how long it counts, access key, reservation of the three units; then for
 // each limit: name, unit, cap, three numbers: the part's length; the window's length; begin, end
 // and next end of the period.
-// Answers {1 admitted, 2 refused, 3 waits; by which; again in; leases; now}, then for each limit
-// what is used and when it is reset.
+// Answers, as one text with blanks between: 1 admitted, 2 refused, 3 waits; by which; again in;
+// leases; now; then for each limit what is used and when it is reset.
 inline constexpr const char* admission_admit = R"(
 local use, due = KEYS[1], KEYS[2]
 local now, id, mode = clock(ARGV[1]), ARGV[2], ARGV[3]
@@ -247,7 +247,7 @@ for i = 1, #limits do
   out[n + 1], out[n + 2] = l.hi, l.lo
   out[n + 3] = (l.hi > 0 or l.lo > 0) and l.ends and l.ends - now or 0
 end
-return out
+return table.concat(out, ' ')
 )";
 
 // ARGV: time, id, "s" to settle, "r" to release, keep_expired, keep_settled, real amounts.

@@ -197,19 +197,35 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) co
 bool admission_wire::read(const reply& from, const limit_set& limits, admit_answer& to,
                           std::int64_t& leases) {
     const auto& items = limits.items();
-    if (from.is != reply::kind::array || from.items.size() != 5 + 3 * items.size()) return false;
-    const auto number = [&](std::size_t i) { return from.items[i].as_number(); };
-    to.is = number(0) == 1   ? admit_answer::outcome::admitted
-            : number(0) == 2 ? admit_answer::outcome::refused
-                             : admit_answer::outcome::waits;
-    to.refused_by = number(1) > 0 ? static_cast<std::size_t>(number(1)) - 1 : 0;
-    to.retry_in = std::chrono::milliseconds(number(2));
-    leases = number(3);
+    if (from.is != reply::kind::text) return false;
+    const char* p = from.text.data();
+    const char* const end = p + from.text.size();
+    bool good = true;
+    const auto next = [&] {
+        std::int64_t n = 0;
+        const auto got = std::from_chars(p, end, n);
+        good = good && got.ec == std::errc() && (got.ptr == end || *got.ptr == ' ');
+        p = got.ptr == end ? end : got.ptr + 1;
+        return n;
+    };
+    const auto verdict = next();
+    to.is = verdict == 1   ? admit_answer::outcome::admitted
+            : verdict == 2 ? admit_answer::outcome::refused
+                           : admit_answer::outcome::waits;
+    const auto by = next();
+    to.refused_by = by > 0 ? static_cast<std::size_t>(by) - 1 : 0;
+    to.retry_in = std::chrono::milliseconds(next());
+    leases = next();
+    next();  // Redis' time
     to.states.clear();
-    for (std::size_t i = 0; i < items.size(); ++i)
-        to.states.push_back({number(5 + 3 * i) * billion + number(6 + 3 * i), items[i].cap,
-                             std::chrono::milliseconds(number(7 + 3 * i))});
-    return to.refused_by < items.size() || items.empty();
+    to.states.reserve(items.size());
+    for (std::size_t i = 0; good && i < items.size(); ++i) {
+        const auto billions = next();
+        const auto rest = next();
+        to.states.push_back(
+            {billions * billion + rest, items[i].cap, std::chrono::milliseconds(next())});
+    }
+    return good && p == end && (to.refused_by < items.size() || items.empty());
 }
 
 }  // namespace kw::store::redis

@@ -138,18 +138,28 @@ std::int64_t reply::as_number() const noexcept {
     return n;
 }
 
+// A kind and a count, as every word and every command begins.
 void pipeline::head(char kind, std::size_t n) {
     std::array<char, 24> text;
     text[0] = kind;
-    char* end = std::to_chars(text.data() + 1, text.data() + text.size() - 2, n).ptr;
+    char* end = text.data() + 1;
+    if (n < 10)
+        *end++ = static_cast<char>('0' + n);
+    else
+        end = std::to_chars(end, text.data() + text.size() - 2, n).ptr;
     *end++ = '\r';
     *end++ = '\n';
-    bytes_.append(text.data(), end);
+    bytes_.append(text.data(), static_cast<std::size_t>(end - text.data()));
 }
 
 void pipeline::begin(std::size_t words) {
     head('*', words);
     ++count_;
+}
+
+void pipeline::word(std::string_view text) {
+    head('$', text.size());
+    bytes_.append(text).append("\r\n", 2);
 }
 
 void pipeline::word(std::initializer_list<std::string_view> parts) {
@@ -159,13 +169,25 @@ void pipeline::word(std::initializer_list<std::string_view> parts) {
     head('$', size);
     for (const auto part : parts)
         bytes_.append(part);
-    bytes_.append("\r\n");
+    bytes_.append("\r\n", 2);
 }
 
+// A number is a word of up to 20 digits: written with its head and end in one piece.
 void pipeline::number(std::int64_t n) {
-    std::array<char, 24> text;
-    const auto* const end = std::to_chars(text.data(), text.data() + text.size(), n).ptr;
-    word({text.data(), static_cast<std::size_t>(end - text.data())});
+    std::array<char, 32> text;
+    constexpr std::size_t room = 5;  // "$20\r\n"
+    char* const digits = text.data() + room;
+    char* end = std::to_chars(digits, text.data() + text.size() - 2, n).ptr;
+    const auto size = static_cast<std::size_t>(end - digits);
+    *end++ = '\r';
+    *end++ = '\n';
+    char* begin = digits;
+    *--begin = '\n';
+    *--begin = '\r';
+    *--begin = static_cast<char>('0' + size % 10);
+    if (size >= 10) *--begin = static_cast<char>('0' + size / 10);
+    *--begin = '$';
+    bytes_.append(begin, static_cast<std::size_t>(end - begin));
 }
 
 void pipeline::add(std::span<const std::string_view> words) {

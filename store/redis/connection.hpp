@@ -55,7 +55,7 @@ class pipeline {
   public:
     // A command of so many words, which follow one by one.
     void begin(std::size_t words);
-    void word(std::string_view text) { word({text}); }
+    void word(std::string_view text);
     // One word that is made of several.
     void word(std::initializer_list<std::string_view> parts);
     void number(std::int64_t n);

@@ -69,7 +69,9 @@ void redis_store::add_batch(pipeline& to, const ledger_batch& batch) {
                                   sharded(s, "time"), sharded(s, "events")};
     const auto kept = std::chrono::seconds(number_kept).count();
     std::vector<std::string> arguments{
-        std::to_string(batch.number), std::to_string(batch.after), std::to_string(kept),
+        std::to_string(batch.number),
+        std::to_string(batch.after),
+        std::to_string(kept),
         std::to_string(batch.records.size()),
         std::to_string(std::max<std::uint64_t>(options_.keep.max_records / shard_count, 1)),
         std::to_string(std::max<std::uint64_t>(options_.max_events / shard_count, 1))};

@@ -13,12 +13,9 @@ namespace {
 
 reply numbers(const std::vector<std::int64_t>& all) {
     reply out;
-    out.is = reply::kind::array;
-    for (const auto n : all) {
-        auto& one = out.items.emplace_back();
-        one.is = reply::kind::integer;
-        one.number = n;
-    }
+    out.is = reply::kind::text;
+    for (const auto n : all)
+        out.text += (out.text.empty() ? "" : " ") + std::to_string(n);
     return out;
 }
 
@@ -60,6 +57,12 @@ TEST_CASE("answers to an admission are read, or recognised as wrong", "[store][a
     CHECK_FALSE(read(numbers({1, 0, 0, 1, 9})));
     CHECK_FALSE(read(numbers({2, 2, 0, 1, 9, 0, 0, 0})));
     CHECK_FALSE(read(numbers({1, 0, 0, 1, 9, 0, 0, 0, 0, 0, 0})));
+    auto spoilt = numbers({1, 0, 0, 1, 9, 0, 0, 0});
+    CHECK(read(spoilt));
+    spoilt.text[4] = 'x';
+    CHECK_FALSE(read(spoilt));
+    spoilt.is = reply::kind::error;
+    CHECK_FALSE(read(spoilt));
 }
 
 TEST_CASE("the shares of all replicas are what is left", "[store][admission]") {
