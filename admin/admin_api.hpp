@@ -26,7 +26,7 @@ class registry;
 namespace auth {
 class master_key_keeper;
 class waiting_lines;
-}
+}  // namespace auth
 namespace config {
 struct settings;
 }
@@ -82,6 +82,10 @@ struct admin_services {
     const auth::waiting_lines* lines = nullptr;
     lease_desk* leases = nullptr;
     auth::master_key_keeper* master_keys = nullptr;  // null: it is fixed
+    // Asks providers for the quotas of all keys; for how many. Empty: none is asked.
+    std::function<std::size_t()> sync_quotas = {};
+    // What a provider told of a key, as JSON; "": nothing.
+    std::function<std::string(const std::string& key_id)> quota_of = {};
 };
 
 // For documentation and tests.

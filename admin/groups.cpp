@@ -65,9 +65,10 @@ void write_group(json_writer& w, const group_entry& entry, const counted& counts
 // The body's fields as changes to the stored JSON.
 result<json::object> read_changes(call& c, body_fields& in, const pool::group* before) {
     json::object out;
-    in.copy({"name", "priority", "strategy", "strategy_settings", "provider", "base_url", "models",
-             "on_disconnect", "include_usage", "egress_proxy", "tls_ca", "timeouts", "fault_rules",
-             "organization", "project", "retry", "automatic", "max_leases", "lease_raw"},
+    in.copy({"name",     "priority",  "strategy",      "strategy_settings", "provider",
+             "base_url", "models",    "on_disconnect", "include_usage",     "egress_proxy",
+             "tls_ca",   "timeouts",  "fault_rules",   "organization",      "project",
+             "retry",    "automatic", "max_leases",    "lease_raw",         "quota"},
             out);
     if (const auto* factor = in.take("multiplier")) {
         if (const auto ppm = parse_factor(*factor)) {
@@ -91,6 +92,13 @@ result<json::object> read_changes(call& c, body_fields& in, const pool::group* b
         auto checked = checked_base_url(c, url);
         if (!checked) return checked.error();
         out["base_url"] = *checked;
+    }
+    if (const auto* quota = out.if_contains("quota"); quota != nullptr && quota->is_object()) {
+        const auto* url = quota->get_object().if_contains("url");
+        const std::string text =
+            url != nullptr && url->is_string() ? std::string(url->get_string()) : std::string();
+        if (!text.empty() && !text.starts_with('/') && !checked_base_url(c, text))
+            in.fault("quota", "has a `url` that may not be asked");
     }
     if (const auto strategy = text_of("strategy");
         !strategy.empty() && !pool::strategies::known(strategy)) {

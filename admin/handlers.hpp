@@ -109,6 +109,7 @@ result<reply> show_trend(call& c);
 result<reply> show_token_usage(call& c);
 result<reply> show_token_summary(call& c);
 result<reply> clean_up_books(call& c);
+result<reply> sync_quotas(call& c);
 // caches.cpp
 result<reply> show_caches(call& c);
 // live_log.cpp

@@ -1,6 +1,8 @@
 // The live state of keys, put beside their records.
 #include "admin/key_view.hpp"
 
+#include <boost/json.hpp>
+
 #include "core/json_writer.hpp"
 
 namespace kw::admin {
@@ -40,6 +42,8 @@ live_key look_at(const admin_services& services, const pool::upstream_key& key) 
     } else {
         out.block = pool::block_reason::admin;
     }
+    if (const auto paced = s->paced() ? s->paced_until(now) : 0; paced > now)
+        out.paced_until = wall + std::chrono::nanoseconds(paced - now);
     if (const auto last = s->last_used.load(relaxed); last > 0)
         out.last_used = wall - std::chrono::nanoseconds(now - last);
     out.in_flight = s->in_flight.load(relaxed);
@@ -80,6 +84,26 @@ std::string key_json(const admin_services& services, const key_entry& entry) {
     } else {
         w.null();
     }
+    w.key("quota");
+    const auto quota = services.quota_of ? services.quota_of(k.id) : std::string();
+    boost::system::error_code failed;
+    const auto told = boost::json::parse(quota, failed);
+    if (failed || !told.is_object()) {
+        w.null();
+    } else {
+        w.begin_object();
+        for (const auto& item : told.get_object()) {
+            const std::string_view name(item.key().data(), item.key().size());
+            if (name == "at_ms" && item.value().is_int64()) {
+                write_time(w, "last_sync",
+                           wall_time(std::chrono::milliseconds(item.value().get_int64())));
+            } else {
+                w.key(name);
+                write_value(w, item.value());
+            }
+        }
+        w.end_object();
+    }
     w.key("max_leases");
     if (k.max_leases)
         w.value(*k.max_leases);
@@ -90,6 +114,7 @@ std::string key_json(const admin_services& services, const key_entry& entry) {
     // A person's words where there are some, else what the pool found.
     w.field("reason", k.reason.empty() ? to_string(live.block) : std::string_view(k.reason));
     write_time(w, "until", live.until);
+    write_time(w, "paced_until", live.paced_until);
     write_time(w, "last_used", live.last_used);
     write_time(w, "created", k.created);
     w.field("in_flight", live.in_flight)

@@ -18,6 +18,7 @@ struct live_key {
     pool::key_status status = pool::key_status::active;
     pool::block_reason block = pool::block_reason::none;
     std::optional<wall_time> until;
+    std::optional<wall_time> paced_until;  // its upstream leaves nothing until then
     std::optional<wall_time> last_used;
     std::int32_t in_flight = 0;
     std::uint64_t uses = 0;

@@ -21,7 +21,7 @@ struct shown_fields {
 const shown_fields shown[] = {
     {"upstream_key",
      {"id", "alias", "notes", "group", "provider", "base_url", "models", "account", "weight_ppm",
-      "status", "reason", "caps", "quota_tokens", "max_leases", "created_ms", "declared",
+      "status", "reason", "caps", "quota_tokens", "quota", "max_leases", "created_ms", "declared",
       "last_test", "max_leases"}},
     {"group", {"id",         "name",     "priority",    "strategy",       "strategy_settings",
                "provider",   "base_url", "models",      "on_disconnect",  "include_usage",

@@ -146,6 +146,9 @@ constexpr std::array table{
     route{{"POST", "/admin/token/cleanup", operator_, "removes what retention keeps no longer"},
           clean_up_books,
           false},
+    route{{"POST", "/admin/token/sync", operator_, "asks providers what is left of their keys"},
+          sync_quotas,
+          false},
     route{{"GET", "/admin/cache/stats", viewer, "what is kept at hand, and how well it serves"},
           show_caches},
     route{

@@ -247,4 +247,14 @@ result<reply> clean_up_books(call& c) {
     return answer(data);
 }
 
+// They answer later: what they say is then in `quota` of each key.
+result<reply> sync_quotas(call& c) {
+    const auto body = c.body();
+    if (!body) return body.error();
+    body_fields in(*body);
+    if (const auto ok = in.finish(); !ok) return ok.error();
+    const auto count = c.services.sync_quotas ? c.services.sync_quotas() : 0;
+    return answer("{\"asked\":" + std::to_string(count) + "}", {}, 202);
+}
+
 }  // namespace kw::admin

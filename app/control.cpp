@@ -5,6 +5,8 @@
 #include "auth/pepper.hpp"
 #include "config/base_url.hpp"
 #include "core/log.hpp"
+#include "net/http_client.hpp"
+#include "net/url.hpp"
 
 namespace kw::app {
 namespace {
@@ -88,6 +90,7 @@ result<void> runtime::impl::join_store() {
 
 // Of the embedded store once at the start; of an access key's new budget when it is seen.
 void runtime::impl::load_budgets() {
+    catalog_->set_default_limits(auth::default_limits(settings()->limits));
     for (const auto& [id, key] : catalog_->access_records())
         if (!budgets_->load(key)) return;
 }
@@ -192,6 +195,39 @@ net::task<jobs::probe_answer> runtime::impl::call_probe(jobs::probe_subject subj
                        settings()->pool.probe_timeout);
 }
 
+// By the way that the key's own requests go.
+net::task<result<std::string>> runtime::impl::ask_quota(std::string key_id) {
+    auto subject = find_probe(key_id);
+    if (!subject) co_return error(errc::store_not_found, "there is no such key");
+    const auto group = catalog_->groups().find(subject->key->group_id);
+    if (group == catalog_->groups().end())
+        co_return error(errc::store_not_found, "there is no such group");
+    const auto& g = *group->second;
+    std::string url = g.quota.url;
+    if (url.starts_with('/')) {
+        std::string base = subject->key->base_url.empty() ? g.base_url : subject->key->base_url;
+        while (base.ends_with('/'))
+            base.pop_back();
+        url.insert(0, base);
+    }
+    // Wherever the group came from: no key goes to a metadata service.
+    const auto parsed = net::parse_url(url);
+    if (!parsed || (config::is_link_local(parsed->host) && !settings()->upstream.allow_link_local))
+        co_return error(errc::invalid_argument, "the URL may not be asked");
+    net::http_request r;
+    r.url = std::move(url);
+    r.credential = {subject->target.header, secret(subject->target.value_prefix +
+                                                   std::string(subject->key->value.reveal()))};
+    r.deadline = control_.get().now() + settings()->quota.timeout;
+    r.tls = subject->target.tls;
+    r.proxy = subject->target.proxy;
+    auto answer = co_await net::request(control_.get(), *control_dns_, std::move(r));
+    if (!answer) co_return error(answer.error().code, std::string(to_string(answer.error().code)));
+    if (answer->status != 200)
+        co_return error(errc::upstream_malformed, "status " + std::to_string(answer->status));
+    co_return std::move(answer->body);
+}
+
 net::task<void> runtime::impl::feed_rounds() {
     net::waiter w(control_.get());
     while (!stopping_) {
@@ -258,6 +294,8 @@ net::task<void> runtime::impl::second_rounds() {
         lines_.set_replicas(admission_->health().replicas);
         report_expired_keys();
         prober_->run_due();
+        const auto quota = settings()->quota;
+        quotas_->run_due({quota.interval, quota.jitter, quota.parallel});
         admin_->tick();
         leases_->sweep();
         if (mono >= next_clean_up) {

@@ -312,6 +312,9 @@ void runtime::impl::open_listeners() {
     const auto call = [this](jobs::probe_subject s) { return call_probe(std::move(s)); };
     prober_ = std::make_unique<jobs::prober>(health_, states_, clock_, find, call);
     tester_ = std::make_unique<jobs::key_tester>(health_, states_, clock_, find, call);
+    quotas_ = std::make_unique<jobs::quota_sync>(
+        *store_, *catalog_, states_, clock_,
+        [this](std::string id) { return ask_quota(std::move(id)); }, random_source());
     leases_ = std::make_unique<admin::lease_desk>(admin::lease_desk::surroundings{
         .store = *store_,
         .audit = *trail_,
@@ -324,34 +327,36 @@ void runtime::impl::open_listeners() {
         .books = [this] { return catalog_->of_kind(pool::lease_book_kind); },
         .changed = [this] { refresh(false); }});
     admin_ = std::make_unique<admin::admin_api>(
-        admin::admin_services{.store = *trail_,
-                              .sealer = *sealer_,
-                              .pepper = pepper_,
-                              .states = states_,
-                              .health = health_,
-                              .registry = registry_,
-                              .clock = clock_,
-                              .tests = *tester_,
-                              .aside =
-                                  [this](std::function<void()> work, std::function<void()> then) {
-                                      return aside_.run(
-                                          [this, work = std::move(work), then = std::move(then)] {
-                                              work();
-                                              control_.get().post(then);
-                                          });
-                                  },
-                              .changed = [this] { refresh(false); },
-                              .settings = [this] { return settings(); },
-                              .prices = [this] { return builder_.prices(); },
-                              .shipper = [this] { return shipper_->stats(); },
-                              .journal_healthy = [this] { return journal_->healthy(); },
-                              .declared_groups = {},
-                              .workers = worker_count_of(loaded_.values),
-                              .admission = admission_.get(),
-                              .config = this,
-                              .lines = &lines_,
-                              .leases = leases_.get(),
-                              .master_keys = resealer_.get()},
+        admin::admin_services{
+            .store = *trail_,
+            .sealer = *sealer_,
+            .pepper = pepper_,
+            .states = states_,
+            .health = health_,
+            .registry = registry_,
+            .clock = clock_,
+            .tests = *tester_,
+            .aside =
+                [this](std::function<void()> work, std::function<void()> then) {
+                    return aside_.run([this, work = std::move(work), then = std::move(then)] {
+                        work();
+                        control_.get().post(then);
+                    });
+                },
+            .changed = [this] { refresh(false); },
+            .settings = [this] { return settings(); },
+            .prices = [this] { return builder_.prices(); },
+            .shipper = [this] { return shipper_->stats(); },
+            .journal_healthy = [this] { return journal_->healthy(); },
+            .declared_groups = {},
+            .workers = worker_count_of(loaded_.values),
+            .admission = admission_.get(),
+            .config = this,
+            .lines = &lines_,
+            .leases = leases_.get(),
+            .master_keys = resealer_.get(),
+            .sync_quotas = [this] { return quotas_->sync_all(); },
+            .quota_of = [this](const std::string& id) { return quotas_->describe(id); }},
         std::move(*guard));
     services_ = std::unique_ptr<proxy::services>(new proxy::services{
         .clock = clock_,

@@ -30,6 +30,7 @@
 #include "jobs/key_sharer.hpp"
 #include "jobs/key_tester.hpp"
 #include "jobs/prober.hpp"
+#include "jobs/quota_sync.hpp"
 #include "jobs/resealer.hpp"
 #include "jobs/seed.hpp"
 #include "jobs/side_thread.hpp"
@@ -94,6 +95,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     void report(const std::vector<pool::health_event>& events);
     void report_expired_keys();
     [[nodiscard]] std::optional<jobs::probe_subject> find_probe(const std::string& key_id);
+    [[nodiscard]] net::task<result<std::string>> ask_quota(std::string key_id);
     [[nodiscard]] net::task<jobs::probe_answer> call_probe(jobs::probe_subject subject);
     void apply_configuration(config::loaded next);
     void reload();
@@ -161,6 +163,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::unique_ptr<net::dns_cache> control_dns_;
     std::unique_ptr<jobs::prober> prober_;
     std::unique_ptr<jobs::key_tester> tester_;
+    std::unique_ptr<jobs::quota_sync> quotas_;
     std::vector<std::unique_ptr<net::worker_thread>> threads_;
     std::vector<std::unique_ptr<proxy::worker>> workers_;
     std::atomic<bool> ready_{false};

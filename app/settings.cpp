@@ -52,6 +52,7 @@ pool::health_settings health_of(const config::pool_settings& s) {
     h.first_probe = s.quarantine_retest;
     h.first_retest = s.ban_retest;
     h.probe_timeout = s.probe_timeout * 2;
+    h.pacing = s.pacing;
     return h;
 }
 

@@ -345,6 +345,11 @@ constexpr field pool_fields[] = {
      .at = at<&pool_settings::freshness>,
      .help = "Idle time after which `weighted-score` counts a key as fully rested.",
      .min = 1},
+    {.name = "pacing",
+     .at = at<&pool_settings::pacing>,
+     .help =
+         "Send no more on a key than its upstream's `x-ratelimit-*` headers leave, so that it is "
+         "not answered 429."},
 };
 
 constexpr field usage_fields[] = {
@@ -584,6 +589,27 @@ constexpr field limit_fields[] = {
      .max = 400 * day},
 };
 
+constexpr field quota_fields[] = {
+    {.name = "interval",
+     .at = at<&quota_settings::interval>,
+     .help = "How often providers with a `quota_url` are asked for each key; `0`: only by "
+             "`POST /admin/token/sync`."},
+    {.name = "jitter",
+     .at = at<&quota_settings::jitter>,
+     .help = "At most so much later, by chance, so that keys are not asked for at once.",
+     .max = 3600 * second},
+    {.name = "parallel",
+     .at = at<&quota_settings::parallel>,
+     .help = "How many are asked at a time.",
+     .min = 1,
+     .max = 16},
+    {.name = "timeout",
+     .at = at<&quota_settings::timeout>,
+     .help = "How long an answer may take.",
+     .min = 100,
+     .max = 60 * second},
+};
+
 constexpr field websocket_fields[] = {
     {.name = "idle_timeout",
      .at = at<&websocket_settings::idle_timeout>,
@@ -679,6 +705,9 @@ constexpr section all_sections[] = {
     {"leases", section_at<&settings::leases>,
      "Upstream keys that holders of access keys with the permission `lease` take for a time.",
      lease_fields},
+    {"quota", section_at<&settings::quota>,
+     "What providers tell of the quotas of upstream keys, where a group has a `quota_url`.",
+     quota_fields},
     {"objects", section_at<&settings::objects>,
      "Objects that live in one upstream account: files, batches, vector stores, responses, ….",
      object_fields},
@@ -735,6 +764,24 @@ constexpr field group_fields[] = {
      .help =
          "Leases hand out the upstream's own key. It cannot be taken back: leave it off where an "
          "access key bound to the upstream key will do."},
+    {.name = "quota_url",
+     .at = at<&group_settings::quota_url>,
+     .help =
+         "Where the provider tells what is left of a key: a URL, or a path behind `base_url` such "
+         "as `/key`; empty is nowhere. `max-remaining` goes by it."},
+    {.name = "quota_remaining",
+     .at = at<&group_settings::quota_remaining>,
+     .help = "JSON pointer to what is left; where there is nothing, allowance less used."},
+    {.name = "quota_allowance",
+     .at = at<&group_settings::quota_allowance>,
+     .help = "JSON pointer to the allowance."},
+    {.name = "quota_used",
+     .at = at<&group_settings::quota_used>,
+     .help = "JSON pointer to what is used of it."},
+    {.name = "quota_tokens_per_unit",
+     .at = at<&group_settings::quota_tokens_per_unit>,
+     .help = "What a unit of these is worth in tokens, beside keys whose quota is known otherwise.",
+     .min = 1},
 };
 
 constexpr field alias_fields[] = {

@@ -150,6 +150,7 @@ struct pool_settings {
     milliseconds ban_retest = 15min;
     milliseconds probe_timeout = 10s;
     milliseconds freshness = 60s;
+    bool pacing = true;  // by the upstream's x-ratelimit-* headers
     friend bool operator==(const pool_settings&, const pool_settings&) = default;
 };
 
@@ -225,6 +226,15 @@ struct lease_settings {
     friend bool operator==(const lease_settings&, const lease_settings&) = default;
 };
 
+// What providers tell of the quotas of upstream keys.
+struct quota_settings {
+    milliseconds interval = std::chrono::minutes(5);  // 0: only when an admin asks
+    milliseconds jitter = std::chrono::seconds(30);
+    std::uint32_t parallel = 4;
+    milliseconds timeout = std::chrono::seconds(10);
+    friend bool operator==(const quota_settings&, const quota_settings&) = default;
+};
+
 // Files, batches, responses and whatever else an upstream account keeps and another cannot see.
 struct object_settings {
     object_isolation isolation = object_isolation::key;
@@ -275,6 +285,11 @@ struct group_settings {
     ppm multiplier;
     std::uint32_t max_leases = 0;  // of each key at a time; 0: leases.max_per_key
     bool lease_raw = false;        // leases hand out the upstream's own key
+    std::string quota_url;         // where the upstream tells a key's quota; "": nowhere
+    std::string quota_remaining = "/data/limit_remaining";  // JSON pointers into its answer
+    std::string quota_allowance = "/data/limit";
+    std::string quota_used = "/data/usage";
+    std::uint32_t quota_tokens_per_unit = 1;
     upstream_settings upstream;
     pool_settings pool;
     disconnect_settings disconnect;
@@ -344,6 +359,7 @@ struct settings {
     usage_settings usage;
     limit_settings limits;
     lease_settings leases;
+    quota_settings quota;
     websocket_settings websocket;
     object_settings objects;
     disconnect_settings disconnect;

@@ -202,6 +202,20 @@ class validator {
         upstream(g.upstream, key + ".upstream", key);
         pool(g.pool, key + ".pool", key);
         base_url_of(g, key);
+        quota_of(g, key);
+    }
+
+    void quota_of(const group_settings& g, const std::string& key) {
+        for (const auto* pointer : {&g.quota_remaining, &g.quota_allowance, &g.quota_used}) {
+            if (pointer->empty() || pointer->starts_with('/')) continue;
+            refuse(key + ".quota_remaining", "stands beside a text that is no JSON pointer",
+                   "write pointers as /data/limit", key);
+        }
+        if (g.quota_url.empty() || g.quota_url.starts_with('/')) return;
+        const auto url = parse_base_url(g.quota_url);
+        if (!url || (is_link_local(url->host) && !g.upstream.allow_link_local))
+            refuse(key + ".quota_url", "is no URL that may be asked",
+                   "write https://…, or a path behind base_url such as /key", key);
     }
 
     void base_url_of(group_settings& g, const std::string& key) {

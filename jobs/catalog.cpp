@@ -15,6 +15,11 @@ void complain(const store::record& r, const error& e) {
 }
 
 // A login is no reason for another snapshot, and the file of the last one needs no passwords.
+// What a provider says of a quota goes to the pool's state, not into a snapshot.
+bool changes_no_snapshot(std::string_view kind) noexcept {
+    return kind == pool::quota_kind;
+}
+
 bool is_for_admins_alone(std::string_view kind) noexcept {
     return kind == auth::admin_kind || kind == auth::admin_token_kind;
 }
@@ -38,7 +43,7 @@ result<bool> catalog::refresh() {
         revision_ = got->revision;
         for (const store::change& c : got->items) {
             if (is_for_admins_alone(c.after.kind)) continue;
-            changed = true;
+            changed = changed || !changes_no_snapshot(c.after.kind);
             if (c.erased)
                 drop(c.after.kind, c.after.id);
             else

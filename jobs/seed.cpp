@@ -199,6 +199,11 @@ pool::group to_group(const config::group_settings& g) {
     out.automatic = g.pool.auto_ban;
     if (g.max_leases > 0) out.max_leases = g.max_leases;
     out.lease_raw = g.lease_raw;
+    out.quota = {.url = g.quota_url,
+                 .remaining = g.quota_remaining,
+                 .allowance = g.quota_allowance,
+                 .used = g.quota_used,
+                 .tokens_per_unit = g.quota_tokens_per_unit};
     return out;
 }
 

@@ -78,13 +78,23 @@ void director::account_faults(account& a, behaviour& b, mono_time now,
     if (now - a.window_start >= a.window) {
         a.window_start = now;
         a.used = 0;
+        a.tokens_used = 0;
     }
     const auto reset =
         std::chrono::ceil<std::chrono::milliseconds>(a.window_start + a.window - now);
     const std::int64_t left = std::max<std::int64_t>(0, a.per_window - a.used - 1);
     ratelimit.clear();
     rate_headers(ratelimit, a.per_window, left, reset.count());
-    if (a.used >= a.per_window) {
+    bool over = a.used >= a.per_window;
+    if (a.tokens_per_window > 0) {
+        over = over || a.tokens_used >= a.tokens_per_window;
+        ratelimit.emplace_back("x-ratelimit-limit-tokens", std::to_string(a.tokens_per_window));
+        ratelimit.emplace_back(
+            "x-ratelimit-remaining-tokens",
+            std::to_string(std::max<std::int64_t>(0, a.tokens_per_window - a.tokens_used)));
+        ratelimit.emplace_back("x-ratelimit-reset-tokens", std::to_string(reset.count()) + "ms");
+    }
+    if (over) {
         b.status = 429;
         b.code = "rate_limit_exceeded";
         b.headers.emplace_back("retry-after", std::to_string((reset.count() + 999) / 1000));
@@ -126,7 +136,8 @@ behaviour director::choose(const request& r, const std::string& key, const std::
         if (what.ok || !holds(what, "rule:" + std::to_string(it->id), now)) return shape;
         return what;
     }
-    if (const auto it = accounts_.find(key); it != accounts_.end()) {
+    // Who has nothing left may still ask how much it is.
+    if (const auto it = accounts_.find(key); it != accounts_.end() && r.path != "/v1/key") {
         account_faults(it->second, b, now, ratelimit);
         if (it->second.troubled || b.status != 0) return b;
     }
@@ -138,14 +149,24 @@ void director::spend(const std::string& key, std::uint64_t spent) {
     if (plain_) return;
     const std::lock_guard lock(mutex_);
     const auto it = accounts_.find(key);
-    if (it == accounts_.end() || it->second.quota < 0) return;
+    if (it == accounts_.end()) return;
+    it->second.tokens_used += static_cast<std::int64_t>(spent);
+    if (it->second.quota < 0) return;
     it->second.quota =
         std::max<std::int64_t>(0, it->second.quota - static_cast<std::int64_t>(spent));
+}
+
+director::allowance director::allowance_of(const std::string& key) const {
+    const std::lock_guard lock(mutex_);
+    const auto it = accounts_.find(key);
+    if (it == accounts_.end()) return {};
+    return {it->second.quota_set, it->second.quota};
 }
 
 bool director::set_account(const std::string& key, const std::string& text) {
     account a;
     a.quota = accounts_[key].quota;
+    a.quota_set = accounts_[key].quota_set;
     const auto refuse = [&](int status, const char* code) {
         a.troubled = true;
         a.what.status = status;
@@ -175,6 +196,20 @@ bool director::set_account(const std::string& key, const std::string& text) {
         a.per_window = n;
         a.window =
             name == "rpm" ? std::chrono::milliseconds(60'000) : std::chrono::milliseconds(1'000);
+    } else if (name == "limits") {
+        // limits:REQUESTS:TOKENS:MS
+        std::int64_t ms = 0;
+        std::int64_t* const parts[] = {&a.per_window, &a.tokens_per_window, &ms};
+        auto rest = std::string_view(text).substr(name.size());
+        for (auto* part : parts) {
+            if (!rest.starts_with(':')) return false;
+            rest.remove_prefix(1);
+            const auto read = std::from_chars(rest.data(), rest.data() + rest.size(), *part);
+            if (read.ec != std::errc{} || *part < 1) return false;
+            rest.remove_prefix(static_cast<std::size_t>(read.ptr - rest.data()));
+        }
+        if (!rest.empty()) return false;
+        a.window = std::chrono::milliseconds(ms);
     } else if (name != "ok") {
         return false;
     }
@@ -259,7 +294,8 @@ std::string director::control(std::string_view body, mono_time now, bool& good) 
         if (given("behaviour") && !set_account(key, text("behaviour"))) {
             return R"({"error":"unknown behaviour"})";
         }
-        if (given("quota_tokens")) accounts_[key].quota = number("quota_tokens", -1);
+        if (given("quota_tokens"))
+            accounts_[key].quota = accounts_[key].quota_set = number("quota_tokens", -1);
         plain_ = false;
     }
     good = true;

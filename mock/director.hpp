@@ -32,6 +32,12 @@ class director {
     [[nodiscard]] behaviour choose(const request& r, const std::string& key,
                                    const std::string& model, mono_time now, header_list& ratelimit);
     void spend(const std::string& key, std::uint64_t tokens);
+    // What GET /v1/key tells of an account: its allowance and what is left; -1: endless.
+    struct allowance {
+        std::int64_t limit = -1;
+        std::int64_t left = -1;
+    };
+    [[nodiscard]] allowance allowance_of(const std::string& key) const;
 
     // Executes a /__control body. Returns the JSON to answer; `good` false makes it a 400.
     [[nodiscard]] std::string control(std::string_view body, mono_time now, bool& good);
@@ -61,7 +67,10 @@ class director {
         std::chrono::milliseconds window{0};
         mono_time window_start{};
         std::int64_t used = 0;
-        std::int64_t quota = -1;  // -1: endless
+        std::int64_t tokens_per_window = 0;  // 0: no limit
+        std::int64_t tokens_used = 0;
+        std::int64_t quota = -1;      // -1: endless
+        std::int64_t quota_set = -1;  // what it was at first
     };
     struct counter {
         std::int64_t n = 0;

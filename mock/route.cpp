@@ -104,6 +104,22 @@ bool needs_json(const std::string& p) {
            p == "/v1/images/generations";
 }
 
+// As OpenRouter tells it.
+std::string allowance(exchange& x) {
+    const auto a = x.shared.direct.allowance_of(x.record.key);
+    std::string out;
+    json_writer w(out);
+    w.begin_object().key("data").begin_object();
+    if (a.limit < 0) {
+        w.key("limit").null().key("limit_remaining").null();
+    } else {
+        w.field("limit", a.limit).field("usage", a.limit - a.left);
+        w.field("limit_remaining", a.left);
+    }
+    w.end_object().end_object();
+    return out;
+}
+
 }  // namespace
 
 std::string endpoint_name(const request& r) {
@@ -183,6 +199,8 @@ net::task<void> route(exchange& x) {
     } else if (post && p.find("/models/") != std::string::npos &&
                p.find(':') != std::string::npos) {
         co_await gemini(x);
+    } else if (p == "/v1/key" && x.in.method == "GET") {
+        co_await x.json(allowance(x));
     } else if (p == "/v1/models" || p.starts_with("/v1/models/") || p == "/v1beta/models") {
         co_await models(x);
     } else {

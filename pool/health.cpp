@@ -63,6 +63,7 @@ struct health::impl {
 
     state_table& states;
     health_settings set;
+    std::atomic<bool> pacing;  // as in `set`, for those without the lock
     mutable std::mutex mutex;
     std::deque<health_event> events;
     std::uint64_t dropped = 0;
@@ -70,7 +71,7 @@ struct health::impl {
     std::unordered_map<std::uint32_t, host> hosts;
     std::int64_t decayed = 0;
 
-    impl(state_table& t, health_settings s) : states(t), set(s) {}
+    impl(state_table& t, health_settings s) : states(t), set(s), pacing(s.pacing) {}
 
     void emit(health_event e) {
         if (events.size() >= set.max_events) {
@@ -257,6 +258,7 @@ health::health(state_table& states, health_settings settings)
 void health::set_settings(const health_settings& settings) {
     const std::lock_guard lock(impl_->mutex);
     impl_->set = settings;
+    impl_->pacing.store(settings.pacing, relaxed);
 }
 health::~health() = default;
 
@@ -306,6 +308,64 @@ void health::apply(slot_id slot, const verdict& v, mono_time now_at, wall_time w
     }
 }
 
+namespace {
+
+// Beyond these a key is far from its limits and nobody counts.
+constexpr std::int64_t near_requests = 256;
+constexpr std::int64_t near_tokens = 1'000'000;
+// Of a limit for a longer time the next answer tells again.
+constexpr nanoseconds longest_pace = std::chrono::minutes(2);
+
+// One window of the upstream's: within it what is left only falls, whatever the order in which
+// answers come. What was sent in it has been taken off already; `unknown` is what was sent before
+// it was known and may not be in what is told. True: a window begins.
+bool pace_one(std::atomic<std::int64_t>& end, std::atomic<std::int64_t>& left, std::int64_t told,
+              std::int64_t unknown, std::optional<nanoseconds> reset, std::int64_t now) noexcept {
+    const auto told_end =
+        now + std::min(reset.value_or(std::chrono::minutes(1)), longest_pace).count();
+    const auto known_end = end.load(relaxed);
+    if (known_end <= now) {
+        left.store(told - unknown, relaxed);
+        end.store(told_end, relaxed);
+        return true;
+    }
+    if (told_end < known_end) end.store(told_end, relaxed);
+    auto known = left.load(relaxed);
+    while (told < known && !left.compare_exchange_weak(known, told, relaxed)) {
+    }
+    return false;
+}
+
+void pace(key_state& s, const limit_hints& hints, std::int64_t now) noexcept {
+    const std::int64_t flying = std::max(s.in_flight.load(relaxed), 1);
+    // Beside the answered one itself. Nobody counted before the first answer of all.
+    const auto unknown =
+        s.paced() ? std::min(flying, s.pace_unknown.load(relaxed)) - 1 : flying - 1;
+    const auto others = std::max<std::int64_t>(unknown, 0);
+    bool near = false;
+    bool begins = false;
+    if (hints.remaining_requests) {
+        near = *hints.remaining_requests - others <= near_requests;
+        begins = pace_one(s.pace_requests_end, s.pace_requests, *hints.remaining_requests, others,
+                          hints.reset_requests, now);
+    }
+    if (hints.remaining_tokens) {
+        const auto estimates = s.estimate_in_flight.load(relaxed) * others / flying;
+        near = near || *hints.remaining_tokens - estimates <= near_tokens;
+        begins = pace_one(s.pace_tokens_end, s.pace_tokens, *hints.remaining_tokens, estimates,
+                          hints.reset_tokens, now) ||
+                 begins;
+    }
+    if (begins) s.pace_unknown.store(0, relaxed);
+    constexpr std::uint32_t paced = 0x1000000U;
+    if (near)
+        s.gate.fetch_or(paced, relaxed);
+    else
+        s.gate.fetch_and(~paced, relaxed);
+}
+
+}  // namespace
+
 void health::observe_limits(slot_id slot, const limit_hints& hints, mono_time now_at,
                             wall_time wall) {
     impl& m = *impl_;
@@ -319,6 +379,7 @@ void health::observe_limits(slot_id slot, const limit_hints& hints, mono_time no
     const auto reset = hints.remaining_tokens ? hints.reset_tokens : hints.reset_requests;
     s->header_remaining.store(static_cast<std::int32_t>(left), relaxed);
     s->header_reset.store(now + reset.value_or(std::chrono::minutes(1)).count(), relaxed);
+    if (m.pacing.load(relaxed)) pace(*s, hints, now);
     std::optional<nanoseconds> rest;
     if (hints.remaining_tokens == 0) rest = hints.reset_tokens;
     if (hints.remaining_requests == 0 && hints.reset_requests) {

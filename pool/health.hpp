@@ -33,6 +33,7 @@ struct health_settings {
     nanoseconds guard_window = std::chrono::seconds(5);
     nanoseconds breaker_pause = std::chrono::seconds(5);  // doubles
     nanoseconds longest_breaker_pause = std::chrono::seconds(25);
+    bool pacing = true;             // keys slow down by their upstream's headers
     std::size_t max_events = 4096;  // then the oldest goes
 };
 
@@ -70,7 +71,8 @@ class health {
     void on_success(slot_id slot, mono_time now, wall_time wall);
     // Applies the verdict (of a success too). A slot whose key is gone is ignored.
     void apply(slot_id slot, const verdict& v, mono_time now, wall_time wall);
-    // Rate-limit headers of any answer: what remains, and a rest when nothing does.
+    // Rate-limit headers of any answer: what remains, and a rest when nothing does. The exchange
+    // that it answers is still in flight.
     void observe_limits(slot_id slot, const limit_hints& hints, mono_time now, wall_time wall);
 
     // By a person: active, disabled or banned; clears counts. `active` also ends a cooldown.

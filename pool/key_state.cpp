@@ -25,7 +25,7 @@ std::string_view to_string(block_reason r) noexcept {
 void key_state::set_gate(key_status s, block_reason r, std::int64_t until) noexcept {
     const std::uint32_t bits = static_cast<std::uint32_t>(s) | static_cast<std::uint32_t>(r) << 16U;
     std::uint32_t old = gate.load(relaxed);
-    while (!gate.compare_exchange_weak(old, (old & 0x100U) | bits, relaxed)) {
+    while (!gate.compare_exchange_weak(old, (old & 0x1000100U) | bits, relaxed)) {
     }
     blocked_until.store(until, std::memory_order_release);
 }
@@ -56,6 +56,34 @@ bool key_state::take_caps(std::int32_t flying, std::int32_t estimate) noexcept {
     return false;
 }
 
+std::int64_t key_state::paced_until(std::int64_t now) const noexcept {
+    std::int64_t until = 0;
+    if (const auto end = pace_requests_end.load(relaxed);
+        end > now && pace_requests.load(relaxed) <= 0)
+        until = end;
+    if (const auto end = pace_tokens_end.load(relaxed); end > now && pace_tokens.load(relaxed) <= 0)
+        until = std::max(until, end);
+    return until;
+}
+
+bool key_state::take_pace(std::int64_t now, std::int32_t estimate, std::int64_t& window) noexcept {
+    // As with caps: what is left may fall below zero by one exchange, not by one for each worker.
+    const bool requests_count = pace_requests_end.load(relaxed) > now;
+    if (requests_count && pace_requests.fetch_sub(1, relaxed) <= 0) {
+        pace_requests.fetch_add(1, relaxed);
+        return false;
+    }
+    const auto tokens_end = pace_tokens_end.load(relaxed);
+    window = tokens_end > now ? tokens_end : 0;
+    if (window == 0 || pace_tokens.fetch_sub(estimate, relaxed) > 0) {
+        if (!requests_count) pace_unknown.fetch_add(1, relaxed);
+        return true;
+    }
+    pace_tokens.fetch_add(estimate, relaxed);
+    if (requests_count) pace_requests.fetch_add(1, relaxed);
+    return false;
+}
+
 void key_use::end(std::int64_t tokens) noexcept {
     if (state_ == nullptr) return;
     key_state& s = *std::exchange(state_, nullptr);
@@ -64,10 +92,15 @@ void key_use::end(std::int64_t tokens) noexcept {
         s.minute_tokens_left.fetch_sub(tokens - estimate_, relaxed);
         s.day_tokens_left.fetch_sub(tokens - estimate_, relaxed);
     }
+    if (pace_window_ != 0 && s.pace_tokens_end.load(relaxed) == pace_window_)
+        s.pace_tokens.fetch_sub(tokens - estimate_, relaxed);
     if (estimate_ != 0) s.estimate_in_flight.fetch_sub(estimate_, relaxed);
     if (tokens != 0) {
         s.tokens.fetch_add(tokens, relaxed);
-        if (s.quota_left.load(relaxed) != unknown_amount) s.quota_left.fetch_sub(tokens, relaxed);
+        // What the provider tells holds until it tells again.
+        if (s.told_left.load(relaxed) == unknown_amount &&
+            s.quota_left.load(relaxed) != unknown_amount)
+            s.quota_left.fetch_sub(tokens, relaxed);
     }
     s.in_flight.fetch_sub(1, std::memory_order_release);
 }
@@ -126,6 +159,7 @@ slot_id state_table::acquire(const std::string& key_id) {
     s.header_reset = 0;
     s.header_remaining = 0;
     s.quota_left = unknown_amount;
+    s.told_left = unknown_amount;
     s.estimate_in_flight = 0;
     s.rank_uses = 0;
     s.success = 1.0F;
@@ -140,6 +174,9 @@ slot_id state_table::acquire(const std::string& key_id) {
     s.day_tokens_left = 0;
     s.short_of = 0;
     s.drained = 0;
+    s.pace_requests_end = 0;
+    s.pace_tokens_end = 0;
+    s.pace_unknown = 0;
     s.consecutive_failures = 0;
     s.failure_window_start = 0;
     s.level = 0;

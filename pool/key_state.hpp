@@ -70,13 +70,14 @@ struct alignas(64) key_state {
     // Tokens of the window with the estimates in flight, plus the start that a late joiner gets.
     std::atomic<std::int64_t> rank_tokens{0};
     std::atomic<std::int64_t> header_reset{0};  // mono ns; until then header_remaining holds
-    std::atomic<std::int64_t> quota_left{unknown_amount};  // configured quota less tokens booked
+    // What the provider told when it was asked last, else the configured quota less tokens booked.
+    std::atomic<std::int64_t> quota_left{unknown_amount};
     std::atomic<std::int32_t> header_remaining{0};  // tokens (requests × 1,000 when only these)
     std::atomic<std::int32_t> in_flight{0};
     std::atomic<std::int32_t> estimate_in_flight{0};  // tokens
     std::atomic<std::uint32_t> rank_uses{0};          // uses of the window, plus a joiner's start
     std::atomic<float> success{1.0F};                 // decaying success rate
-    // status | tested << 8 | reason << 16
+    // status | tested << 8 | reason << 16 | paced << 24
     std::atomic<std::uint32_t> gate{0};
 
     // ---- second line and on: not read by selection
@@ -84,7 +85,8 @@ struct alignas(64) key_state {
     std::atomic<std::uint64_t> successes{0};
     std::atomic<std::uint64_t> failures{0};
     std::atomic<std::int64_t> tokens{0};
-    std::atomic<std::uint32_t> outcomes{0};  // recent ones, for the weight of the next
+    std::atomic<std::int64_t> told_left{unknown_amount};  // by the provider, worth in tokens
+    std::atomic<std::uint32_t> outcomes{0};               // recent ones, for the weight of the next
     std::atomic<std::uint32_t> consecutive_failures{0};
     std::atomic<std::int64_t> failure_window_start{0};  // mono ns
     std::atomic<std::uint32_t> level{0};                // of the next cooldown: doubles with each
@@ -103,6 +105,25 @@ struct alignas(64) key_state {
     // lease.
     std::atomic<std::uint32_t> drained{0};
 
+    // ---- what the upstream's own headers leave until its windows end, less what was sent since;
+    // looked at while the gate says so. An end that has passed: not known, anything goes.
+    alignas(64) std::atomic<std::int64_t> pace_requests_end{0};  // mono ns
+    std::atomic<std::int64_t> pace_tokens_end{0};
+    std::atomic<std::int64_t> pace_requests{0};
+    std::atomic<std::int64_t> pace_tokens{0};
+    // Sent since the window of requests ended: the next one's first answer may not count them.
+    std::atomic<std::int64_t> pace_unknown{0};
+
+    [[nodiscard]] bool paced() const noexcept {
+        return (gate.load(std::memory_order_relaxed) & 0x1000000U) != 0;
+    }
+    // When one more request is worth a try; 0: now.
+    [[nodiscard]] std::int64_t paced_until(std::int64_t now) const noexcept;
+    // Takes one request and the estimate, or nothing. `window` is set to the end of the window
+    // that the estimate was taken off, 0 where none is known.
+    [[nodiscard]] bool take_pace(std::int64_t now, std::int32_t estimate,
+                                 std::int64_t& window) noexcept;
+
     // Whether one more exchange fits into what is held, and if not, what is short.
     [[nodiscard]] std::uint32_t lacks(std::int32_t flying) const noexcept;
     // Takes one request and the estimate, or nothing. `in_flight` has been counted already; it was
@@ -117,7 +138,7 @@ struct alignas(64) key_state {
     [[nodiscard]] block_reason reason() const noexcept {
         return static_cast<block_reason>((gate.load(std::memory_order_relaxed) >> 16U) & 0xffU);
     }
-    // Keeps `tested`. Under health's lock (or before the slot is published).
+    // Keeps `tested` and `paced`. Under health's lock (or before the slot is published).
     void set_gate(key_status s, block_reason r, std::int64_t until) noexcept;
 };
 
@@ -126,15 +147,21 @@ struct alignas(64) key_state {
 class key_use {
   public:
     key_use() = default;
-    // `capped`: the estimate was taken off the key's caps.
-    key_use(key_state& state, std::int32_t estimate, bool capped = false) noexcept
-        : state_(&state), estimate_(estimate), capped_(capped) {}
+    // `capped`: the estimate was taken off the key's caps; `pace_window`: and off what its
+    // upstream's headers leave in that window.
+    key_use(key_state& state, std::int32_t estimate, bool capped = false,
+            std::int64_t pace_window = 0) noexcept
+        : state_(&state), pace_window_(pace_window), estimate_(estimate), capped_(capped) {}
     key_use(key_use&& o) noexcept
-        : state_(std::exchange(o.state_, nullptr)), estimate_(o.estimate_), capped_(o.capped_) {}
+        : state_(std::exchange(o.state_, nullptr)),
+          pace_window_(o.pace_window_),
+          estimate_(o.estimate_),
+          capped_(o.capped_) {}
     key_use& operator=(key_use&& o) noexcept {
         if (this != &o) {
             end(0);
             state_ = std::exchange(o.state_, nullptr);
+            pace_window_ = o.pace_window_;
             estimate_ = o.estimate_;
             capped_ = o.capped_;
         }
@@ -149,6 +176,7 @@ class key_use {
   private:
     void end(std::int64_t tokens) noexcept;
     key_state* state_ = nullptr;
+    std::int64_t pace_window_ = 0;
     std::int32_t estimate_ = 0;
     bool capped_ = false;
 };

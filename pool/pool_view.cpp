@@ -225,8 +225,7 @@ std::shared_ptr<const pool_view> build(std::vector<group_ptr> groups, std::vecto
         if (s == nullptr) continue;  // the table is full
         s->host.store(states.host_index(host_of(k->base_url.empty() ? of.base_url : k->base_url)),
                       relaxed);
-        s->quota_left.store(
-            k->quota_tokens ? *k->quota_tokens - s->tokens.load(relaxed) : unknown_amount, relaxed);
+        set_told_quota(*s, *k, s->told_left.load(relaxed));
         apply_record(*k, *s);
         auto& into = by_group[of.id];
         into.members.push_back({k, slot, 0});
@@ -243,6 +242,13 @@ std::shared_ptr<const pool_view> build(std::vector<group_ptr> groups, std::vecto
     }
     states.bump_epoch();
     return view;
+}
+
+void set_told_quota(key_state& s, const upstream_key& key, std::int64_t left) noexcept {
+    s.told_left.store(left, relaxed);
+    if (left == unknown_amount && key.quota_tokens)
+        left = *key.quota_tokens - s.tokens.load(relaxed);
+    s.quota_left.store(left, relaxed);
 }
 
 std::shared_ptr<const pool_view> build(std::vector<group> groups, std::vector<upstream_key> keys,

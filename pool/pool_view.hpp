@@ -95,6 +95,10 @@ class pool_view {
     std::size_t key_count_ = 0;
 };
 
+// What the provider says is left of a key, worth in tokens; unknown_amount: nothing, then the
+// configured quota counts. Control thread.
+void set_told_quota(key_state& s, const upstream_key& key, std::int64_t left) noexcept;
+
 // Control thread. Gives each key its slot (a key that joins others starts at their median), sets
 // disabled and banned ones by their record, frees the slots of keys that are gone. A key whose
 // group does not exist is left out. Records that did not change should be passed on as the same

@@ -54,6 +54,7 @@ struct selector::impl {
     random_source random;
     std::uint64_t version = 0;
     std::int64_t last_tick = 0;
+    std::int64_t pace_window = 0;  // of the key that take() took last
     boost::unordered_flat_map<std::string, std::vector<step>, text_hash, std::equal_to<>> plans;
     std::vector<std::unique_ptr<worker_lane>> lanes;
 
@@ -145,10 +146,12 @@ struct selector::impl {
     }
 
     // Takes the key unless another worker took its last place.
-    static bool take(const choice& c, const candidate& k, std::int32_t estimate) noexcept {
+    bool take(const choice& c, const candidate& k, std::int32_t estimate) noexcept {
+        pace_window = 0;
         const auto before = k.state->in_flight.fetch_add(1, std::memory_order_seq_cst);
         const bool one_only = k.state->status() != key_status::active;
         if ((one_only && before > 0) || k.state->blocked_until.load(relaxed) > c.now ||
+            (k.state->paced() && !k.state->take_pace(c.now, estimate, pace_window)) ||
             (k.capped && !k.state->take_caps(before, estimate))) {
             k.state->in_flight.fetch_sub(1, relaxed);
             return false;
@@ -263,7 +266,7 @@ struct selector::impl {
     }
 
     // The idlest key of an account.
-    static const candidate* try_only(const step& s, const pick_request& r, bool commit) {
+    const candidate* try_only(const step& s, const pick_request& r, bool commit) {
         choice c;
         c.now = mono_ns(r.now);
         const auto rank = [](const candidate& k) {
@@ -390,8 +393,16 @@ struct selector::impl {
                 const auto status = k.state->status();
                 if (status == key_status::banned || status == key_status::disabled) continue;
                 const auto until = k.state->blocked_until.load(relaxed);
-                if (until > now && k.state->reason() == block_reason::rate_limit) {
-                    earliest = std::min(earliest, until);
+                const auto paced = k.state->paced() ? k.state->paced_until(now) : 0;
+                const bool limited = k.state->reason() == block_reason::rate_limit;
+                if (until > now && limited) {
+                    earliest = std::min(earliest, std::max(until, paced));
+                } else if (until <= now && paced > now) {
+                    earliest = std::min(earliest, paced);
+                } else if (until <= now && limited && status == key_status::cooling &&
+                           k.state->in_flight.load(relaxed) > 0) {
+                    // Its limit is over, and the one exchange that shows it is under way.
+                    earliest = std::min(earliest, now + 250'000'000);
                 } else if (until <= now && k.capped && lacking(k) != 0) {
                     earliest = std::min(earliest, now + back_in(k));
                     any_capped = true;
@@ -431,7 +442,8 @@ pick_result selector::pick(const pool_view& view, const pick_request& request) {
     p.of = &f.at.tier->settings();
     p.slot = f.key->slot;
     p.resting = f.resting;
-    p.use = key_use(*f.key->state, request.estimated_tokens, f.key->capped);
+    p.use = key_use(*f.key->state, request.estimated_tokens, f.key->capped,
+                    f.resting ? 0 : m.pace_window);
     return p;
 }
 

@@ -34,6 +34,7 @@ struct choice {
         const auto quota = s.quota_left.load(std::memory_order_relaxed);
         if (quota <= 0 && quota != unknown_amount) return false;
         const auto flying = s.in_flight.load(std::memory_order_relaxed);
+        if (s.paced() && s.paced_until(now) != 0) return false;
         if (c.capped) {
             if (const auto lack = s.lacks(flying); lack != 0) {
                 c.state->short_of.fetch_or(lack, std::memory_order_relaxed);

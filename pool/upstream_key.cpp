@@ -334,6 +334,15 @@ std::string to_json(const group& g) {
         .field("automatic", g.automatic);
     if (g.max_leases) w.field("max_leases", *g.max_leases);
     if (g.lease_raw) w.field("lease_raw", true);
+    if (!g.quota.url.empty())
+        w.key("quota")
+            .begin_object()
+            .field("url", g.quota.url)
+            .field("remaining", g.quota.remaining)
+            .field("allowance", g.quota.allowance)
+            .field("used", g.quota.used)
+            .field("tokens_per_unit", g.quota.tokens_per_unit)
+            .end_object();
     w.end_object();
     return out;
 }
@@ -398,6 +407,19 @@ result<group> group_from_json(std::string_view json) {
     std::int64_t leases = -1;
     r.integer("max_leases", leases, 0, most_leases);
     r.flag("lease_raw", g.lease_raw);
+    if (const auto* o = r.object("quota")) {
+        object_reader q(*o, "group: quota.", fault);
+        q.text("url", g.quota.url);
+        for (const auto& [name, pointer] :
+             {std::pair("remaining", &g.quota.remaining),
+              std::pair("allowance", &g.quota.allowance), std::pair("used", &g.quota.used)}) {
+            q.text(name, *pointer, 200);
+            if (!pointer->empty() && !pointer->starts_with('/'))
+                q.bad(name, "must be a JSON pointer such as /data/limit");
+        }
+        q.integer("tokens_per_unit", g.quota.tokens_per_unit, 1, 1'000'000'000'000);
+        q.finish();
+    }
     r.finish();
     if (leases >= 0) g.max_leases = static_cast<std::uint32_t>(leases);
     if (g.id.empty()) r.bad("id", "is missing");

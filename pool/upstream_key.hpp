@@ -76,6 +76,19 @@ struct timeout_overrides {
     friend bool operator==(const timeout_overrides&, const timeout_overrides&) = default;
 };
 
+// Where a provider tells what is left of a key, and where in its answer (JSON pointers). The
+// defaults are the shape of OpenRouter's /key.
+struct quota_source {
+    std::string url;  // absolute, or a path behind the base URL; "" : it does not tell
+    std::string remaining = "/data/limit_remaining";  // else allowance less used
+    std::string allowance = "/data/limit";
+    std::string used = "/data/usage";
+    std::int64_t tokens_per_unit = 1;  // what one unit is worth beside other keys' quotas
+    friend bool operator==(const quota_source&, const quota_source&) = default;
+};
+// Kind of the record of what was told, with the key's id.
+inline constexpr std::string_view quota_kind = "key_quota";
+
 struct group {
     std::string id;
     std::string name;
@@ -98,6 +111,7 @@ struct group {
     bool automatic = true;                    // false: answers never change a key's state
     std::optional<std::uint32_t> max_leases;  // of each key at a time; unset: the settings'
     bool lease_raw = false;  // a lease hands out the upstream's own key, not an access key
+    quota_source quota;
 };
 
 [[nodiscard]] std::string_view to_string(admin_status s) noexcept;

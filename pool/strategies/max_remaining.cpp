@@ -1,5 +1,6 @@
-// Max-remaining: most left by the upstream's own headers, else by the configured quota, less the
-// estimates in flight; then longest idle, then id. What is not known ranks by the setting.
+// Max-remaining: most left by the upstream's own headers, else by what it told when asked, else by
+// the configured quota, less the estimates in flight; then longest idle, then id. What is not known
+// ranks by the setting.
 #include <algorithm>
 
 #include "pool/strategies/all.hpp"

@@ -9,6 +9,7 @@ import json
 import subprocess
 
 import harness
+from books import settle
 
 BODY = {"model": "mock-tokens-5", "messages": [{"role": "user", "content": "x"}]}
 CONFIG = """
@@ -87,6 +88,13 @@ class DeclaredKeys(harness.EndToEnd):
         refused = proxy.admin("PUT", f"/admin/access-keys/{made['id']}", {"expires_at": "2100-01-01"})
         self.assertEqual(refused.status, 400)
         self.assertIn("expires_at", refused.json()["message"])
+
+    def test_a_budget_by_default_survives_a_restart(self):
+        proxy = self.keywheel(self.mock(), env={"KEYWHEEL_LIMITS_DEFAULTS": "3 requests per total"})
+        self.assertEqual(self.statuses(proxy, harness.ACCESS_KEY, 2), [200, 200])
+        settle(proxy)
+        proxy.restart()
+        self.assertEqual(self.statuses(proxy, harness.ACCESS_KEY, 3), [200, 402, 402])
 
     def test_what_is_wrong_is_named(self):
         for entry, word in (('limits: ["10 apples per 1m"]', "access_keys.a.limits"),
