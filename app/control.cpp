@@ -1,4 +1,6 @@
 // The control thread: admin requests, the store's changes, health of keys.
+#include <algorithm>
+
 #include "admin/holder_api.hpp"
 #include "admin/lease_api.hpp"
 #include "app/runtime_impl.hpp"
@@ -93,6 +95,38 @@ void runtime::impl::load_budgets() {
     catalog_->set_default_limits(auth::default_limits(settings()->limits));
     for (const auto& [id, key] : catalog_->access_records())
         if (!budgets_->load(key)) return;
+}
+
+// By the shipper: a process died before it could put real amounts in the place of what it had
+// reserved. Twice, or for what was settled, changes nothing.
+void runtime::impl::settle_recovered(std::span<const store::ledger_record> records) {
+    struct ended {
+        store::lease_ref which;
+        store::amounts real;
+        bool priced;
+    };
+    std::vector<ended> all;
+    for (const store::ledger_record& r : records) {
+        if (r.access_key_id.empty() || r.operator_cost) continue;
+        const bool asked = r.attempts > 0 || r.outcome == store::usage_outcome::estimated;
+        all.push_back({{r.access_key_id, r.id},
+                       {.requests = asked ? 1 : 0,
+                        .tokens = r.tokens.total(),
+                        .cost = r.rated_cost.value_or(0)},
+                       r.rated_cost || r.tokens.total() == 0});
+    }
+    if (all.empty()) return;
+    control_.get().post([this, all = std::move(all)] {
+        for (const auto& e : all) {
+            const auto key = catalog_->access_records().find(e.which.access_key_id);
+            if (key == catalog_->access_records().end() || !key->second.limits) continue;
+            // Of unknown price: what was reserved for that stays where it counts.
+            const bool costs = std::ranges::any_of(
+                key->second.limits.set->items(),
+                [](const store::limit& l) { return l.unit == store::limit_unit::cost; });
+            if (e.priced || !costs) admission_->settle(e.which, e.real);
+        }
+    });
 }
 
 // By any worker: the key's time begins now.

@@ -226,7 +226,11 @@ void runtime::impl::open_store() {
                                                       .max_bytes = s.journal_max_bytes},
                                                      worker_count_of(loaded_.values)),
                                 "the journal in " + s.data_dir + "/journal");
-    shipper_ = std::make_unique<store::journal_shipper>(*journal_, *store_, clock_);
+    store::shipper_options shipping;
+    shipping.recovered = [this](std::span<const store::ledger_record> records) {
+        settle_recovered(records);
+    };
+    shipper_ = std::make_unique<store::journal_shipper>(*journal_, *store_, clock_, shipping);
 
     const auto read = catalog_->refresh();
     if (s.redis_url.empty()) {  // its file is at hand, or nothing is
@@ -305,6 +309,11 @@ void runtime::impl::open_listeners() {
     if (!guard) give_up("auth.admin_key: " + guard.error().context);
     trail_ = std::make_unique<admin::trail>(*store_, clock_, random_source());
     budgets_ = std::make_unique<jobs::budget_loader>(*store_, *admission_, clock_);
+    // Budgets in memory begin with the books: what a dead process left belongs to these.
+    if (loaded_.values.store.redis_url.empty() && !shipper_->flush(1min))
+        log::event(log::level::warn, "journal.not_flushed",
+                   {{"records", shipper_->stats().backlog_records},
+                    {"hint", "budgets count these requests from the next start on"}});
     load_budgets();
     first_uses_ = std::make_unique<jobs::first_uses>(*store_);
     labels_ = std::make_unique<jobs::account_labels>(*store_);

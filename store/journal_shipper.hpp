@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 
 #include "core/clock.hpp"
 #include "store/journal.hpp"
@@ -19,6 +21,9 @@ struct shipper_options {
     std::chrono::milliseconds max_backoff{3'000};
     std::chrono::minutes keep{10};  // confirmed segments, for a failover's replay
     std::chrono::seconds check{5};  // how often the store's numbers are compared
+    // What a dead process left, when the store holds it: its reservations may still be counted. On
+    // the thread that ships; the same records may come again.
+    std::function<void(std::span<const ledger_record>)> recovered;
 };
 
 // Any thread may read it.

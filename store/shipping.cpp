@@ -229,6 +229,8 @@ result<bool> shipping::send(store& to, mono_time now) {
     for (std::size_t i = 0; i < batches.size() && i < answers->size(); ++i) {
         if ((*answers)[i].applied) lost_batches_ += batches[i].number - 1 - batches[i].after;
         held_is(batches[i].shard, (*answers)[i].held);
+        if (!log_.live() && options_.recovered && (*answers)[i].held >= batches[i].number)
+            options_.recovered(batches[i].records);
     }
     confirm(now);
     return true;

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -79,6 +80,34 @@ TEST_CASE("an earlier journal is replayed identically", "[store][journal]") {
         CHECK(dead->tokens.input == 100);
         CHECK(shipper.stats().backlog_records == 0);
     }
+}
+
+TEST_CASE("what a dead process left is told when the store holds it", "[store][journal]") {
+    bench_store b;
+    std::vector<std::string> told;
+    shipper_options options;
+    options.recovered = [&](std::span<const ledger_record> records) {
+        for (const auto& r : records) {
+            CHECK(b.store->find_record(r.id).has_value());
+            told.push_back(r.id);
+        }
+    };
+    {
+        auto j = *journal::open(b.options, 1);
+        journal_shipper shipper(*j, *b.store, b.clock, options);
+        REQUIRE(j->writer(0).append_end(test::make_record("shipped")) == errc::ok);
+        REQUIRE(shipper.ship_once().has_value());
+        CHECK(told.empty());  // who lives settles by itself
+        REQUIRE(j->writer(0).append_end(test::make_record("ended")) == errc::ok);
+        REQUIRE(j->writer(0).append_start(start_of("open")) == errc::ok);
+    }
+    auto j = *journal::open(b.options, 1);
+    journal_shipper shipper(*j, *b.store, b.clock, options);
+    REQUIRE(shipper.flush(std::chrono::seconds(10)));
+    std::ranges::sort(told);
+    CHECK(told == std::vector<std::string>{"ended", "open"});
+    REQUIRE(shipper.ship_once().has_value());
+    CHECK(told.size() == 2);
 }
 
 TEST_CASE("a store that fell back gets the kept batches again", "[store][journal]") {
