@@ -370,7 +370,6 @@ void exchange::note_account(const pool::picked& picked) {
 bool exchange::learns_from_answer(const pool::picked&) const {
     const net::http_head& head = call_.head();
     if (!objects_ || !objects_->route.learns || head.status() >= 300) return false;
-    if (!head.content_encoding().empty() && head.content_encoding() != "identity") return false;
     return head.is_event_stream() || head.content_type().find("json") != std::string_view::npos;
 }
 
@@ -405,8 +404,9 @@ std::vector<store::object_binding> exchange::take_bindings(const pool::upstream_
 // An answer that is all here is learned from before it leaves, so that whoever gets it finds its
 // objects on every replica; a longer one while it passes.
 net::task<void> exchange::learn_answer(const pool::picked& picked, relay_plan& plan) {
-    objects_->reader.start(objects_->route.creates, objects_->route.items);
     const net::http_head& head = call_.head();
+    objects_->reader.start(objects_->route.creates, objects_->route.items, head.is_event_stream(),
+                           head.content_encoding());
     const auto post = [this, key = picked.member_of->key] {
         auto all = take_bindings(*key);
         if (!all.empty()) w_.shared().objects->bind(std::move(all), [](bool) {});

@@ -305,7 +305,7 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
          .key = picked.key->value,
          .framing = framing,
          .length = length,
-         .identity_encoding = hide_usage_ || (objects_ && objects_->route.learns),
+         .identity_encoding = hide_usage_,
          .keep_account_headers =
              snap_.settings->upstream.keep_organization_headers || !own_credential_.empty(),
          .organization = picked.of->organization,

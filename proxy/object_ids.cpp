@@ -208,7 +208,7 @@ bool may_refer_to_state(std::string_view body) noexcept {
 std::vector<object_ref> find_refs(std::string_view body, std::size_t most) {
     id_reader reader;
     reader.request_ = true;
-    reader.feed(body);
+    reader.read(body);
     std::vector<object_ref> out;
     for (auto& f : reader.take()) {
         if (out.size() == most) break;
@@ -224,10 +224,11 @@ std::vector<object_ref> find_refs(std::string_view body, std::size_t most) {
     return out;
 }
 
-void id_reader::start(bool creates, bool items) noexcept {
+void id_reader::start(bool creates, bool items, bool events, std::string_view encoding) {
     creates_ = creates;
     items_ = items;
-    events_ = false;
+    events_ = events;
+    decoder_.start(usage::parse_encoding(encoding));
     found_.clear();
     reset();
 }
@@ -245,7 +246,7 @@ void id_reader::on_event(std::string_view data) {
     if (found_.size() >= max_found || data.substr(0, 72).find(".delta\"") != std::string_view::npos)
         return;
     reset();
-    feed(data);
+    read(data);
 }
 
 id_reader::word id_reader::word_of(std::string_view key) noexcept {
@@ -296,7 +297,12 @@ void id_reader::end_text() {
     value_next_ = false;
 }
 
-void id_reader::feed(std::string_view json) {
+void id_reader::feed(std::string_view body) {
+    if (found_.size() >= max_found) return;
+    decoder_.feed(body, [this](std::string_view piece) { read(piece); });
+}
+
+void id_reader::read(std::string_view json) {
     const char* p = json.data();
     const char* const end = p + json.size();
     while (p != end) {

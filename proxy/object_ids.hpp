@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "usage/decoder.hpp"
+
 namespace kw::proxy {
 
 // How long an object's account is worth knowing.
@@ -67,9 +69,11 @@ class id_reader {
         bool made = false;  // the object that the answer is; else one that it names
     };
 
-    // creates, items: of the route.
-    void start(bool creates, bool items) noexcept;
-    void feed(std::string_view json);
+    // creates, items: of the route. events: a stream of them. encoding: the answer's, "" for none;
+    // of one that cannot be decoded nothing is found.
+    void start(bool creates, bool items, bool events = false, std::string_view encoding = {});
+    // The body as it came, in any pieces.
+    void feed(std::string_view body);
     // One server-sent event's data, whole.
     void on_event(std::string_view data);
     // What was found since the last call.
@@ -90,6 +94,7 @@ class id_reader {
     static constexpr std::size_t max_found = 64;
 
     void reset() noexcept;
+    void read(std::string_view json);
     void end_text();
     void keep(std::string_view piece);
     [[nodiscard]] level& top() noexcept { return levels_[std::min(depth_, max_levels) - 1]; }
@@ -110,6 +115,7 @@ class id_reader {
     std::array<level, max_levels> levels_{};
     std::string text_;
     std::vector<found> found_;
+    usage::decoder decoder_;
 };
 
 }  // namespace kw::proxy

@@ -139,6 +139,16 @@ TEST_CASE("ids in events") {
     r.on_event("{broken");
     r.on_event(R"({"type":"response.completed","response":{"id":"r.1"}})");
     CHECK(text_of(r.take()) == "r.1! rs_1 r.1!");
+    // Undivided, as a compressed stream comes.
+    r.start(true, false, true);
+    r.feed(
+        "event: response.created\ndata: "
+        "{\"type\":\"response.created\",\"response\":{\"id\":\"r.2\"}}\n\n"
+        "event: x\ndata: {\"response\":{\"id\":\"r.3\"}}\n\n");
+    CHECK(text_of(r.take()) == "r.2! r.3!");
+    r.start(true, false, false, "no-such-coding");
+    r.feed(R"({"id":"file-1"})");
+    CHECK(r.take().empty());
     r.start(true, false);
     r.on_event(R"({"id":"thread_1","object":"thread"})");
     CHECK(text_of(r.take()) == "thread_1");
