@@ -1,13 +1,18 @@
 """No secret shows where it should not: canaries in every place that takes one, and a search of all that comes out.
 
 Every kind of error is provoked on the way, with the log at its most talkative. Searched are all answers
-(heads and bodies), the logs, the metrics, every listing of the admin API, the files of the data
-directory and what the other verbs print; for each canary as it is, in base64 and percent-encoded.
+(heads and bodies; every route of the admin API is called well and badly), the logs and the live log, the
+metrics, the files of the data directory and what the other verbs print; for each canary as it is, in
+base64, in hexadecimal and percent-encoded.
 """
 import base64
+import contextlib
+import http.client
 import pathlib
 import re
+import socket
 import subprocess
+import threading
 import urllib.parse
 
 import books
@@ -24,7 +29,7 @@ def canary(name):
 UPSTREAM = ("up-one", "up-two", "up-echo", "up-tls", "up-dns", "up-refused", "up-added", "up-batch")
 OURS = ("access-env", "access-file", "access-limited", "admin", "master", "egress-password")
 CLIENTS = ("bearer", "x-api-key", "api-key", "x-goog-api-key", "query-key", "cookie", "basic", "proxy-authorization",
-           "wrong-admin", "batch-invalid", "password", "wrong-password", "login-name", "admin-bearer", "admin-cookie", "csrf")
+           "wrong-admin", "batch-invalid", "password", "wrong-password", "login-name", "admin-bearer", "admin-cookie", "csrf", "body", "broken-body", "query")
 
 CONFIG = """
 log: {{level: debug, http_heads: true}}
@@ -192,19 +197,78 @@ class Secrets(harness.EndToEnd):
         self.assertEqual(send("PUT", "/admin/me/password", {"current": canary("wrong-password"), "password": canary("password")},
                               authorization="Bearer " + bearer).status, 400)
 
+    # Whose good answer is a secret; what they refuse is searched.
+    REVEAL = {("get", "/admin/keys/export"), ("post", "/admin/export")}
+
+    def watch_log(self):
+        """The live log from now on, as an operator's browser sees it."""
+        connection = self.proxy.connection(60)
+        connection.request("GET", "/admin/logs/stream", headers={"x-admin-key": canary("admin")})
+        socket_of = connection.sock
+        response = connection.getresponse()
+        self.assertEqual(response.status, 200)
+        seen = []
+
+        def read():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                while piece := response.read1(65536):
+                    seen.append(piece)
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        return socket_of, thread, seen
+
+    def every_route(self):
+        """Each route of the document, well and badly called, with a canary in each place that a caller fills."""
+        document = self.admin("GET", "/admin/openapi.json").json()
+        calls = 0
+        for path, methods in document["paths"].items():
+            for method in methods:
+                if method not in ("get", "post", "put", "patch", "delete") or path == "/admin/logs/stream":
+                    continue
+                calls += 1
+                verb = method.upper()
+                for place in ("main", "no-such-id", canary("path")):
+                    if method == "delete" and place == "main":
+                        continue
+                    at = path.replace("{id}", place)
+                    if method == "get":
+                        if (method, path) not in self.REVEAL:
+                            self.admin(verb, at)
+                        bad = self.admin(verb, at + "?nobody_knows=" + canary("query"))
+                        self.assertIn(bad.status, (400, 404), (verb, at, bad))
+                    else:
+                        answers = [self.admin(verb, at, {"nobody_knows": canary("body")}),
+                                   self.admin(verb, at, b'{"name": "' + canary("broken-body").encode())]
+                        for bad in answers if method != "delete" else ():
+                            self.assertIn(bad.status, (400, 404, 409), (verb, at, bad))
+                    if "{id}" not in path:
+                        break
+        self.assertGreater(calls, 60)
+        # What stood in a path is not repeated; only the log of heads, where it is switched on, holds the path.
+        self.assertEqual([what for what, answer in self.shown if canary("path").encode() in answer], [])
+        sealed = self.admin("POST", "/admin/export", {})
+        self.assertIn(sealed.status, (200, 400), sealed)
+        return calls
+
     def files(self):
         return [(str(path.relative_to(self.folder)), path.read_bytes())
                 for path in self.folder.rglob("*") if path.is_file() and path.suffix not in (".yaml", ".pem")
                 and path.name not in ("mock.log", "untrusted.log")]
 
     def test_nothing_shows(self):
+        live_socket, thread, live = self.watch_log()
         self.provoke_errors()
         self.provoke_refusals()
         made = self.use_admin()
+        routes = self.every_route()
         self.assertGreaterEqual(len(made), 20, "the text of the new access key")
         harness.wait_until("all is stored", lambda: books.metric(self.proxy, "keywheel_journal_backlog_records") == 0)
         self.proxy.signal(harness.signal.SIGHUP)
         self.assertEqual(self.call("m", headers={"x-api-key": canary("x-api-key")}).status, 200)
+        live_socket.shutdown(socket.SHUT_RDWR)
+        thread.join(20)
+        self.shown.append(("live log", b"".join(live)))
+        self.assertIn(b"request.done", self.shown[-1][1])
         self.proxy.stop()
         # All of it was looked at: the search finds what is meant to be there.
         log = self.proxy.log()
@@ -214,7 +278,8 @@ class Secrets(harness.EndToEnd):
         files = self.files()
         self.assertTrue(any("data" in name for name, _ in files))
         self.search(secrets, files)
-        print(f"figure: secrets searched for: {len(secrets)} in {len(self.shown)} answers and {len(files)} files")
+        print(f"figure: secrets searched for: {len(secrets)} in {len(self.shown)} answers of "
+              f"{routes} admin routes and others, and {len(files)} files")
 
     def run_verb(self, *words, env=None):
         got = subprocess.run([harness.PROGRAM, *map(str, words)], env={"PATH": "/usr/bin:/bin", **(env or {})},
