@@ -236,6 +236,32 @@ class Objects(harness.EndToEnd):
         print(f"figure: requests for an id that is nowhere: {asked}, the second time {again}")
         self.assertEqual(again, 1)
 
+    def test_compressed_answers_are_read(self):
+        mock, (a, b) = self.three_accounts()
+        for coding in ("gzip", "br", "zstd"):
+            made = a.post("/v1/vector_stores", {}, headers={"accept-encoding": coding, "x-mock-encoding": coding})
+            self.assertEqual((made.status, made.headers["content-encoding"]), (200, coding))
+            before = mock.books(limit=0)["total"]["requests"]
+            listed = self.ok(b.get("/v1/vector_stores?limit=1"))["data"][0]["id"]
+            self.ok(b.get(f"/v1/vector_stores/{listed}"))
+            self.assertLessEqual(mock.books(limit=0)["total"]["requests"] - before, 3, "nothing is looked for")
+
+    def test_organisation_and_project(self):
+        """The client's name its own account: they stay here, or a group's take their place."""
+        mock, (a, _) = self.three_accounts()
+        own = {"OpenAI-Organization": "org-client", "OpenAI-Project": "proj-client"}
+
+        def sent():
+            self.ok(a.post("/v1/chat/completions", {"model": "m", "messages": []}, headers=own))
+            head = mock.seen(last=1)[0]["head"]
+            return [value for name, value in head if name.lower().startswith("openai-")]
+        self.assertEqual(sent(), [])
+        changed = a.admin("PUT", "/admin/pool-groups/g", {"organization": "org-ours", "project": "proj-ours"})
+        self.assertEqual(changed.status, 200, changed)
+        harness.wait_until("the group's are sent", lambda: sent() == ["org-ours", "proj-ours"])
+        refused = a.admin("PUT", "/admin/pool-groups/g", {"organization": "org\r\nx: y"})
+        self.assertEqual(refused.status, 400, refused)
+
     def test_what_looking_up_costs(self):
         mock, (a, b) = self.three_accounts()
         file = self.make(a, "files")
