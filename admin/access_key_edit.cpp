@@ -36,7 +36,7 @@ result<json::object> access_key_changes(call& c, body_fields& in) {
     json::object out;
     in.copy({"name", "description", "owner_name", "owner_email", "tags", "disabled", "models_allow",
              "models_deny", "endpoints", "group", "upstream_key", "expires_at", "multiplier",
-             "limits", "clients_allow", "ips_allow", "permissions"},
+             "limits", "clients_allow", "ips_allow", "origins_allow", "permissions"},
             out);
     check_texts(in, out);
     const auto longest = c.services.settings()->auth.max_lifetime;

@@ -43,6 +43,7 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     write_texts(w, "endpoints", k.endpoints);
     write_texts(w, "permissions", k.options->permissions);
     write_texts(w, "clients_allow", k.options->clients_allow);
+    write_texts(w, "origins_allow", k.options->origins_allow);
     w.key("ips_allow").begin_array();
     for (const auto& network : k.options->ips_allow)
         w.value(network.to_string());

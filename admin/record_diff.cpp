@@ -49,6 +49,7 @@ const shown_fields shown[] = {
       "multiplier_ppm",
       "clients_allow",
       "ips_allow",
+      "origins_allow",
       "expires_after_s",
       "earlier_until_ms",
       "queue_size",

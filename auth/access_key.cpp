@@ -148,6 +148,7 @@ constexpr field fields[] = {
     {"limits", into<&access_key::limits>},
     {"clients_allow", into_options<&key_options::clients_allow>},
     {"ips_allow", into_options<&key_options::ips_allow>},
+    {"origins_allow", into_options<&key_options::origins_allow>},
     {"earlier_hash", into_options<&key_options::earlier_hash>},
     {"earlier_until_ms", into_options<&key_options::earlier_until>},
     {"expires_after_s", into_options<&key_options::expires_after>},
@@ -188,6 +189,7 @@ void write(json_writer& w, const key_options& o) {
             w.value(network.to_string());
         w.end_array();
     }
+    write(w, "origins_allow", o.origins_allow);
     if (o.earlier_hash) {
         w.field("earlier_hash", crypto::to_hex(*o.earlier_hash));
         w.field("earlier_until_ms", unix_ms(o.earlier_until));
@@ -286,6 +288,12 @@ bool may_call_with(const access_key& key, std::string_view user_agent) noexcept 
     return std::ranges::any_of(key.options->clients_allow, [&](const std::string& pattern) {
         return glob_match(pattern, user_agent);
     });
+}
+
+bool may_call_from_page(const access_key& key, std::string_view origin) noexcept {
+    if (origin.empty() || !key.options || key.options->origins_allow.empty()) return true;
+    return std::ranges::find(key.options->origins_allow, origin) !=
+           key.options->origins_allow.end();
 }
 
 bool may_call_from(const access_key& key, const net::ip_address& client) noexcept {

@@ -26,6 +26,7 @@ inline constexpr std::string_view permission_lease = "lease";
 struct key_options {
     std::vector<std::string> clients_allow;  // User-Agent patterns; empty: all
     std::vector<net::cidr> ips_allow;        // client addresses; empty: all
+    std::vector<std::string> origins_allow;  // of browsers' pages, of those allowed; empty: all
     // Of the text before the last one, which opens the door for some time yet.
     std::optional<crypto::digest> earlier_hash;
     wall_time earlier_until{};
@@ -98,6 +99,8 @@ struct access_key {
 [[nodiscard]] bool may_use_model(const access_key& key, std::string_view model) noexcept;
 [[nodiscard]] bool may_use_endpoint(const access_key& key, std::string_view family) noexcept;
 [[nodiscard]] bool may_call_with(const access_key& key, std::string_view user_agent) noexcept;
+// origin: "" where no browser's page calls.
+[[nodiscard]] bool may_call_from_page(const access_key& key, std::string_view origin) noexcept;
 [[nodiscard]] bool may_call_from(const access_key& key, const net::ip_address& client) noexcept;
 [[nodiscard]] bool has_permission(const access_key& key, std::string_view permission) noexcept;
 [[nodiscard]] inline bool is_leased(const access_key& key) noexcept {

@@ -107,6 +107,11 @@ constexpr field server_fields[] = {
              "are not whole yet. Beyond it large events wait or are cut, and new requests get 503 "
              "`overloaded`.",
      .min = 1 * mib},
+    {.name = "cors_origins",
+     .at = at<&server_settings::cors_origins>,
+     .help = "Origins of browsers' pages that may call `/v1`, `/api-keys` and `/release`, as "
+             "`https://app.example.com`, or `*` for any; empty allows none. An access key may "
+             "narrow them."},
     {.name = "allowed_hosts",
      .at = at<&server_settings::allowed_hosts>,
      .help = "`Host` names that are served, others get 421; empty serves all.",

@@ -81,6 +81,7 @@ struct server_settings {
     std::size_t max_kept_bytes = 128 * mib;      // of all together
     std::size_t max_bytes_in_flight = 128 * mib;
     std::vector<std::string> allowed_hosts;    // empty: any
+    std::vector<std::string> cors_origins;     // of browsers' pages; "*": any; empty: no CORS
     std::vector<std::string> trusted_proxies;  // CIDRs, checked
     milliseconds shutdown_timeout = 300s;
     // Unknown Bearer credentials go as they are to this group's upstream; "": they are refused.

@@ -85,6 +85,12 @@ class validator {
         }
         for (auto& host : s_.server.allowed_hosts)
             to_lower(host);
+        for (auto& origin : s_.server.cors_origins) {
+            if (origin == "*" || is_origin(origin)) continue;
+            refuse("server.cors_origins", "holds a text that is no origin",
+                   "write scheme, name and port alone, as https://app.example.com, or *");
+            break;
+        }
     }
 
     void admin() {
@@ -101,16 +107,20 @@ class validator {
                    "write addresses or networks whose host bits are zero, as 10.0.0.0/8");
         }
         for (auto& origin : s_.admin.allow_origins) {
-            to_lower(origin);
-            const auto host = origin.find("://");
-            const bool web = origin.starts_with("http://") || origin.starts_with("https://");
-            if (web && origin.size() > host + 3 &&
-                origin.find_first_of("/? ,", host + 3) == origin.npos)
-                continue;
+            if (is_origin(origin)) continue;
             refuse("admin.allow_origins", "holds a text that is no origin",
                    "write scheme, name and port alone, as https://ops.example.com");
             break;
         }
+    }
+
+    // In lower case from then on.
+    static bool is_origin(std::string& origin) {
+        to_lower(origin);
+        const auto host = origin.find("://");
+        const bool web = origin.starts_with("http://") || origin.starts_with("https://");
+        return web && origin.size() > host + 3 &&
+               origin.find_first_of("/? ,*", host + 3) == origin.npos;
     }
 
     void auth() {

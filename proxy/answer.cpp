@@ -11,7 +11,7 @@ namespace kw::proxy {
 
 std::string exchange::own_header_lines(bool whole, bool last_try) const {
     const auto& on = snap_.settings->headers;
-    std::string lines;
+    std::string lines = client_.cors;
     lines.reserve(256);
     const auto add = [&](std::string_view name, std::string_view value) {
         lines.append(name).append(": ").append(value).append("\r\n");
@@ -115,6 +115,7 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
                       .keep_alive = keep,
                       .drop_should_retry = error_answer && record_.attempts > 1,
                       .drop_rate_limits = !limit_states_.empty(),
+                      .drop_cors = !client_.cors.empty(),
                       .own_lines = own});
     plan.head = client_head;
 

@@ -40,6 +40,7 @@ struct client_connection {
     std::string next;
     bool cut = false;         // half an answer went out that only a reset can tell from a whole one
     net::ip_address address;  // of the client, behind trusted proxies
+    std::string cors;         // lines for the answer to a browser's page that may call; else ""
 };
 
 }  // namespace kw::proxy

@@ -191,6 +191,8 @@ net::task<bool> exchange::refuse(error e, error_details details) {
     const bool keep = head_.keep_alive() && body_framer_.complete() && !w_.shared().draining.load();
     details.request_id = record_.id;
     details.close = !keep;
+    std::string lines = client_.cors;
+    if (!lines.empty()) details.own_lines = lines.append(details.own_lines);
     if (e.code == errc::overloaded && !details.retry_after)
         details.retry_after = std::chrono::seconds(1);
     record_.status = details.status.value_or(http_status(e.code));

@@ -62,6 +62,12 @@ result<caller> identify_caller(worker& w, const snapshot& snap, const net::http_
                      "This access key may not be used by this client (by its User-Agent).",
                      error_source::downstream);
     }
+    const std::string_view origin = head.find(header_id::origin);
+    if (!auth::may_call_from_page(key, origin)) {
+        return error(errc::client_not_allowed,
+                     "This access key may not be used by pages of this origin.",
+                     error_source::downstream);
+    }
     if (auth::starts_at_first_use(key)) w.note_first_use(key.id);
     return out;
 }

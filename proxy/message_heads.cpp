@@ -22,6 +22,10 @@ bool is_rate_limit(std::string_view name) noexcept {
     return begins_with(name, "x-ratelimit-");
 }
 
+bool is_cors(std::string_view name) noexcept {
+    return begins_with(name, "access-control-");
+}
+
 // Of a WebSocket's handshake, which each side of us makes by itself; a client's may hold its key.
 bool is_handshake(std::string_view name) noexcept {
     return begins_with(name, "sec-websocket-");
@@ -114,7 +118,8 @@ void append_downstream_head(std::string& out, const downstream_head& head) {
         if (h.id == header_id::content_length || h.id == header_id::transfer_encoding) continue;
         if (h.id == header_id::x_should_retry && head.drop_should_retry) continue;
         if (h.id == header_id::other &&
-            ((head.drop_rate_limits && is_rate_limit(h.name)) || is_handshake(h.name)))
+            ((head.drop_rate_limits && is_rate_limit(h.name)) ||
+             (head.drop_cors && is_cors(h.name)) || is_handshake(h.name)))
             continue;
         if (head.event_stream &&
             (h.id == header_id::cache_control || h.id == header_id::x_accel_buffering))

@@ -44,6 +44,7 @@ struct downstream_head {
     bool keep_alive = true;
     bool drop_should_retry = false;   // the upstream's x-should-retry is replaced by ours
     bool drop_rate_limits = false;    // the upstream's x-ratelimit-* likewise
+    bool drop_cors = false;           // the upstream's access-control-* likewise
     std::string_view own_lines = {};  // whole header lines, each with its CRLF
 };
 void append_downstream_head(std::string& out, const downstream_head& head);

@@ -13,6 +13,7 @@
 #include "core/ids.hpp"
 #include "core/log.hpp"
 #include "net/tls.hpp"
+#include "proxy/cors.hpp"
 #include "proxy/error_response.hpp"
 #include "proxy/exchange.hpp"
 #include "proxy/head_log.hpp"
@@ -37,6 +38,12 @@ constexpr std::size_t common_head = 16 * 1024;  // a larger one is counted
 
 bool is_under(std::string_view path, std::string_view folder) noexcept {
     return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
+}
+
+// What browsers' pages may call where their origin is allowed.
+bool is_for_clients(std::string_view path) noexcept {
+    return is_under(path, "/v1") || is_under(path, "/v1beta") || is_under(path, "/api-keys") ||
+           path == "/release";
 }
 
 constexpr std::array<std::string_view, 5> live_paths = {"/healthz", "/livez", "/health",
@@ -245,6 +252,19 @@ net::task<bool> session::answer() {
         if (is_under(path, "/admin")) co_return co_await answer_control();
         co_return co_await answer_health();
     }
+    if (!client_.cors.empty()) client_.cors.clear();
+    if (head_.has(header_id::origin) && !server.cors_origins.empty() && is_for_clients(path)) {
+        const std::string_view origin = head_.find(header_id::origin);
+        if (may_call_from_page(server.cors_origins, origin)) client_.cors = cors_lines(origin);
+        if (is_preflight(head_)) {
+            const std::string text = answer_preflight(head_, client_.cors);
+            const bool keep = head_.keep_alive() && head_.body() == net::framing::none;
+            const auto sent =
+                co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
+            if (!sent.ok()) co_return false;
+            co_return keep;
+        }
+    }
     if (is_under(path, "/v1/keywheel")) co_return co_await answer_holder();
     if (is_under(path, "/api-keys") || path == "/release") co_return co_await answer_lease_call();
     if (is_under(path, "/v1") || is_under(path, "/v1beta")) {
@@ -294,8 +314,8 @@ net::task<bool> session::answer_holder() {
         if (!answer) co_return false;
         co_return co_await send_response(std::move(*answer), no_body && head_.keep_alive());
     }
-    const std::string text =
-        make_error_response(known.error(), error_shape::openai, {.close = true});
+    const std::string text = make_error_response(known.error(), error_shape::openai,
+                                                 {.close = true, .own_lines = client_.cors});
     co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
     co_return false;
 }
@@ -324,8 +344,8 @@ net::task<bool> session::answer_lease_call() {
         if (read.error().code == errc::client_closed) co_return false;
         known = read.error();
     }
-    const std::string text =
-        make_error_response(known.error(), error_shape::openai, {.close = true});
+    const std::string text = make_error_response(known.error(), error_shape::openai,
+                                                 {.close = true, .own_lines = client_.cors});
     co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
     co_return false;
 }
@@ -433,8 +453,10 @@ net::task<std::optional<net::control_response>> session::ask_control(net::contro
 
 net::task<bool> session::send_response(net::control_response response, bool keep) {
     std::string text;
-    append_control_head(text, response, "Content-Length: " + std::to_string(response.body.size()),
-                        keep);
+    std::string framing = "Content-Length: " + std::to_string(response.body.size());
+    if (!client_.cors.empty())
+        framing.append("\r\n").append(client_.cors, 0, client_.cors.size() - 2);
+    append_control_head(text, response, framing, keep);
     if (head_.method_kind() != net::method_id::head) text += response.body;
     const auto sent = co_await client_.stream->write_all(
         client_.wait, text, worker_.loop().now() + worker_.current().settings->server.send_timeout);

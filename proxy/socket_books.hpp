@@ -17,7 +17,8 @@ namespace kw::proxy {
 // Lives in the frame of its exchange; the loop's thread only.
 class socket_books final : public socket_watch {
   public:
-    explicit socket_books(exchange& of);
+    // key: the upstream's, for as long as the socket lives.
+    socket_books(exchange& of, const pool::upstream_key& key);
     ~socket_books() override;
 
     void server_begins() override;
@@ -58,6 +59,10 @@ class socket_books final : public socket_watch {
     net::task<std::optional<error>> ask(turn& t, bool bounded, bool begun);
     [[nodiscard]] std::optional<error> judge(const turn& t, const store::admit_answer& answer,
                                              bool begun) const;
+    // What a message names must be of this socket's account, and the access key's to see.
+    net::task<std::optional<error>> check_objects(std::string_view text);
+    // Whoever asks for the response later is led to this account.
+    void bind_response();
     net::task<ending> begin_response();
     net::task<ending> end_response();
     net::task<ending> book_transcription();
@@ -79,6 +84,9 @@ class socket_books final : public socket_watch {
     const auth::access_key* leased_;
     std::shared_ptr<const store::limit_set> limits_;  // without concurrency; null: none
     std::shared_ptr<const store::limit_set> counts_;  // the same cells without a cap
+
+    std::string account_;  // of the upstream key; "": objects are not kept
+    std::string owner_;    // of what is made here
 
     std::int64_t last_input_ = 0;  // tokens of the last response's input
     std::int64_t tokens_ = 0;

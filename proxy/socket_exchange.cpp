@@ -69,6 +69,13 @@ net::task<std::optional<bool>> exchange::read_upgrade() {
     if (const auto fault = net::check_websocket_request(head_))
         co_return co_await refuse_with(fault->status, fault->message,
                                        fault->status == 426 ? "Sec-WebSocket-Version: 13\r\n" : "");
+    // No browser asks before it opens a WebSocket.
+    if (head_.has(net::header_id::origin) && client_.cors.empty() &&
+        !snap_.settings->server.cors_origins.empty())
+        co_return co_await refuse(
+            error(errc::client_not_allowed, "Pages of this origin may not open WebSockets here.",
+                  error_source::downstream),
+            {.code = "origin_not_allowed"});
     auto made = std::make_unique<socket_upgrade>();
     made->accept = net::websocket_accept(head_.find("sec-websocket-key"));
     const bool account =
@@ -134,8 +141,10 @@ net::task<exchange::step> exchange::relay_socket(pool::picked& picked) {
         own.append("Sec-WebSocket-Protocol: ").append(upgrade_->chosen).append("\r\n");
     own += own_header_lines(false, false);
     std::string head;
-    append_downstream_head(
-        head, {.from = call_.head(), .drop_rate_limits = !limit_states_.empty(), .own_lines = own});
+    append_downstream_head(head, {.from = call_.head(),
+                                  .drop_rate_limits = !limit_states_.empty(),
+                                  .drop_cors = !client_.cors.empty(),
+                                  .own_lines = own});
     const auto sent = co_await client_.stream->write_all(
         client_.wait, head, w_.loop().now() + settings.server.send_timeout);
     if (!sent.ok()) {
@@ -154,7 +163,7 @@ net::task<exchange::step> exchange::relay_socket(pool::picked& picked) {
     const auto stop = settings.server.shutdown_timeout;
     plan.drain_time = stop - std::min<std::chrono::milliseconds>(2s, stop / 2);
     plan.total_deadline = w_.loop().now() + settings.websocket.max_duration;
-    socket_books books(*this);
+    socket_books books(*this, *picked.key);
     socket_relay through(w_, client_, call_, books, plan);
     const socket_end how = co_await through.run();
     record_.bytes_in = static_cast<std::int64_t>(through.bytes_in());

@@ -31,6 +31,7 @@ access_key full_key() {
     k.multiplier_ppm = 1'500'000;
     k.options.edit() = {.clients_allow = {"curl/*"},
                         .ips_allow = {*net::cidr::parse("10.0.0.0/8"), *net::cidr::parse("::1")},
+                        .origins_allow = {"https://app.example.com"},
                         .earlier_hash = crypto::sha256("w"),
                         .earlier_until = wall_time(std::chrono::milliseconds(1'767'225'600'999)),
                         .expires_after = std::chrono::seconds(60),

@@ -18,6 +18,9 @@ TEST_CASE("a credential is found in every usual place, in this order") {
     CHECK(pick_credential({.x_api_key = "1", .api_key = "2", .x_goog_api_key = "3"}) == "1");
     CHECK(pick_credential({.api_key = "2", .x_goog_api_key = "3"}) == "2");
     CHECK(pick_credential({.x_goog_api_key = "3"}) == "3");
+    CHECK(pick_credential({.subprotocols = "realtime,\topenai-insecure-api-key.4 , x"}) == "4");
+    CHECK(pick_credential({.subprotocols = "realtime, my-openai-insecure-api-key.4"}).empty());
+    CHECK(pick_credential({.x_api_key = "1", .subprotocols = "openai-insecure-api-key.4"}) == "1");
 }
 
 TEST_CASE("the query's key counts on Gemini's paths only") {
@@ -44,4 +47,13 @@ TEST_CASE("the key is cut out of a query and nothing else") {
     CHECK(cut("a=1&key=abc&b=2") == "?a=1&b=2");
     CHECK(cut("key=abc&a=1&key=d") == "?a=1");
     CHECK(cut("monkey=1&keys=2") == "?monkey=1&keys=2");
+}
+
+TEST_CASE("a parameter is found however it is spelled", "[auth][credential]") {
+    using texts = std::vector<std::string>;
+    CHECK(query_values("a=1&model=ft%3Agpt%2D4o&b", "model") == texts{"ft:gpt-4o"});
+    CHECK(query_values("model=a&mod%65l=b", "model") == texts{"a", "b"});
+    CHECK(query_values("model&models=x", "model") == texts{""});
+    CHECK(query_values("model=%zz+%4", "model") == texts{"%zz %4"});
+    CHECK(query_values("", "model").empty());
 }

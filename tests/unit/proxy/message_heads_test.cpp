@@ -85,7 +85,8 @@ TEST_CASE("no credential and nothing about the client reaches an upstream", "[pr
         "X-Real-IP: canary\r\nOpenAI-Organization: canary\r\nOpenAI-Project: canary\r\n"
         "Expect: 100-continue\r\nConnection: keep-alive, X-Private\r\nX-Private: canary\r\n"
         "Keep-Alive: canary\r\nTE: canary\r\nUpgrade: canary\r\nTransfer-Encoding: chunked\r\n"
-        "X-Public: stays\r\n\r\n");
+        "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.canary\r\n"
+        "sec-websocket-key: canary\r\nX-Public: stays\r\n\r\n");
     const std::string head = written(plan_for(r));
     CHECK(head.find("canary") == head.npos);
     CHECK(head.find("Expect") == head.npos);
