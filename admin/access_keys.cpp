@@ -29,18 +29,18 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     w.field("masked", k.masked)
         .field("name", k.name)
         .field("description", k.description)
-        .field("owner_name", k.owner_name)
-        .field("owner_email", k.owner_email);
-    write_texts(w, "tags", k.tags);
+        .field("owner_name", k.options->owner_name)
+        .field("owner_email", k.options->owner_email);
+    write_texts(w, "tags", k.options->tags);
     write_time(w, "created", k.created);
     write_time(w, "expires_at", k.expires_at);
     w.field("disabled", k.disabled)
         .field("deleted", k.deleted)
         .field("expired", auth::expired(k, now))
         .field("declared", k.declared);
-    write_texts(w, "models_allow", k.models_allow);
-    write_texts(w, "models_deny", k.models_deny);
-    write_texts(w, "endpoints", k.endpoints);
+    write_texts(w, "models_allow", k.options->models_allow);
+    write_texts(w, "models_deny", k.options->models_deny);
+    write_texts(w, "endpoints", k.options->endpoints);
     write_texts(w, "permissions", k.options->permissions);
     write_texts(w, "clients_allow", k.options->clients_allow);
     write_texts(w, "origins_allow", k.options->origins_allow);
@@ -66,7 +66,7 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     const bool earlier = k.options->earlier_hash && k.options->earlier_until > now;
     write_time(w, "earlier_key_until",
                earlier ? std::optional(k.options->earlier_until) : std::nullopt);
-    w.field("group", k.group).field("upstream_key", k.upstream_key);
+    w.field("group", k.options->group).field("upstream_key", k.options->upstream_key);
     w.key("multiplier").raw(format_factor(k.multiplier_ppm));
     w.key("limits");
     auth::write_limits(w, k.limits);
@@ -121,12 +121,6 @@ result<store::record> stored_record(call& c, const auth::access_key& key,
     return record;
 }
 
-// Deleted ones, too.
-const auth::access_key* any_access_key(const call& c) {
-    const auto at = c.records.access_keys().find(c.id);
-    return at == c.records.access_keys().end() ? nullptr : &at->second;
-}
-
 // Changes that the body does not name.
 result<reply> change(call& c, const auth::access_key& key, const json::object& changes,
                      const secret* text = nullptr) {
@@ -155,14 +149,16 @@ result<reply> list_access_keys(call& c) {
                          "must be id, name, created or expires_at, with - before it for the "
                          "reverse");
     std::vector<const auth::access_key*> found;
-    for (const auto& [id, key] : c.records.access_keys()) {
-        if (disabled != 2 && key.disabled != (disabled == 1)) continue;
-        if (deleted != 2 && key.deleted != (deleted == 1)) continue;
-        if (id.find(text) == std::string::npos && key.name.find(text) == std::string::npos &&
+    found.reserve(c.services.access_keys.all().size());
+    c.records.each_access_key([&](const auth::access_key& key) {
+        if (disabled != 2 && key.disabled != (disabled == 1)) return;
+        if (deleted != 2 && key.deleted != (deleted == 1)) return;
+        if (!text.empty() && key.id.find(text) == std::string::npos &&
+            key.name.find(text) == std::string::npos &&
             key.description.find(text) == std::string::npos)
-            continue;
+            return;
         found.push_back(&key);
-    }
+    });
     if (order != "id")
         std::ranges::sort(found, [before](const auto* a, const auto* b) {
             return before(a, b) || (!before(b, a) && a->id < b->id);
@@ -185,7 +181,7 @@ result<reply> list_access_keys(call& c) {
 }
 
 result<reply> show_access_key(call& c) {
-    const auto* key = any_access_key(c);
+    const auto* key = c.records.any_access_key(c.id);
     if (key == nullptr) return no_such_key;
     std::string data;
     json_writer w(data);
@@ -244,7 +240,7 @@ result<reply> delete_access_key(call& c) {
     auto q = c.query();
     const bool purge = q.choice("purge", {"false", "true"}, 0) == 1;
     if (const auto ok = q.finish(); !ok) return ok.error();
-    const auto* key = purge ? any_access_key(c) : c.records.access_key(c.id);
+    const auto* key = purge ? c.records.any_access_key(c.id) : c.records.access_key(c.id);
     if (key == nullptr) return no_such_key;
     const auto stale = is_stale(c, nullptr, key->revision);
     if (!stale) return stale.error();
@@ -260,7 +256,7 @@ result<reply> delete_access_key(call& c) {
 }
 
 result<reply> restore_access_key(call& c) {
-    const auto* key = any_access_key(c);
+    const auto* key = c.records.any_access_key(c.id);
     if (key == nullptr) return no_such_key;
     const auto body = c.body();
     if (!body) return body.error();

@@ -73,7 +73,12 @@ class gate {
         : services_(std::move(services)),
           trail_(services_.store),
           random_(random),
-          records_(services_.store, services_.sealer, services_.pepper, services_.declared_groups),
+          records_({.store = services_.store,
+                    .sealer = services_.sealer,
+                    .pepper = services_.pepper,
+                    .declared = services_.declared_groups,
+                    .access_keys = services_.access_keys,
+                    .follow = services_.follow}),
           door_(std::move(guard), records_, services_.pepper, services_.clock, services_.registry) {
     }
 
@@ -261,7 +266,6 @@ class gate {
         if (r.records && !synced) {
             if (const auto done = records_.sync(); !done) return refuse(done.error());
         }
-        records_.set_default_limits(auth::default_limits(services_.settings()->limits));
         const trail::scope traced(trail_, c.what);
         // What shows secrets is written down before it shows them.
         if (r.reveals && !keep(trail_.note(c.what, "export")))

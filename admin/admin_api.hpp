@@ -3,6 +3,7 @@
 // looked for.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -24,6 +25,7 @@ namespace metrics {
 class registry;
 }
 namespace auth {
+class key_book;
 class master_key_keeper;
 class waiting_lines;
 }  // namespace auth
@@ -57,6 +59,10 @@ class lease_desk;
 // thread and must not block; each may be empty but `settings`.
 struct admin_services {
     trail& store;  // what is written through it leaves its entry in the audit trail
+    const auth::key_book& access_keys;
+    // Brings the access keys level with the store as far as that answers; up to which revision of
+    // the change feed they are, 0 if the store has not answered yet.
+    std::function<std::uint64_t()> follow;
     const crypto::sealer& sealer;
     const secret& pepper;  // hashes access keys and tells equal upstream keys; not empty
     pool::state_table& states;

@@ -1,5 +1,6 @@
 // What this process keeps at hand of what lies elsewhere, and how well that serves.
 #include "admin/handlers.hpp"
+#include "auth/key_book.hpp"
 #include "config/settings.hpp"
 #include "core/json_writer.hpp"
 #include "core/metrics.hpp"
@@ -33,7 +34,7 @@ result<reply> show_caches(call& c) {
         w.end_object();
     };
     write("access_keys", "verified by their hashes; all of the store's",
-          c.records.access_keys().size(), {}, {}, {});
+          c.services.access_keys.all().size(), {}, {}, {});
     write("upstream_keys", "opened secrets; all of the store's", c.records.keys().size(), {}, {},
           {});
     const auto prices = c.services.prices ? c.services.prices() : usage::price_table::builtin();

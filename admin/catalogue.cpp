@@ -6,18 +6,34 @@
 
 namespace kw::admin {
 
-catalogue::catalogue(store::store& store, const crypto::sealer& sealer, const secret& pepper,
-                     declared_source declared)
-    : store_(store), sealer_(sealer), pepper_(pepper), declared_(std::move(declared)) {}
+// The records behind this revision, without the access keys that the feed would bring.
+result<void> catalogue::begin(std::uint64_t revision) {
+    for (const std::string_view kind :
+         {key_kind, group_kind, auth::admin_kind, auth::admin_token_kind}) {
+        store::page_request at{.limit = 10'000, .cursor = {}};
+        do {
+            auto page = from_.store.list(kind, at);
+            if (!page) return page.error();
+            for (auto& r : page->items)
+                take({std::move(r), false});
+            at.cursor = std::move(page->next);
+        } while (!at.cursor.empty());
+    }
+    revision_ = revision;
+    return {};
+}
 
 result<void> catalogue::sync() {
+    const std::uint64_t level = from_.follow();
+    if (revision_ == 0 && level != 0) {
+        if (const auto done = begin(level); !done) return done;
+    }
     while (true) {
-        const auto changes = store_.changes_since(revision_);
+        const auto changes = from_.store.changes_since(revision_);
         if (!changes) return changes.error();
         if (changes->reset) {
             keys_.clear();
             by_value_.clear();
-            access_keys_.clear();
             groups_.clear();
             admins_.clear();
             tokens_.clear();
@@ -34,7 +50,7 @@ void catalogue::take(const store::change& c) {
     if (r.kind == key_kind) {
         forget_key(r.id);
         if (c.erased) return;
-        auto key = pool::key_from_json(r.json, sealer_);
+        auto key = pool::key_from_json(r.json, from_.sealer);
         if (!key) return;
         key_entry entry;
         if (!key->value.empty()) {
@@ -53,14 +69,6 @@ void catalogue::take(const store::change& c) {
         if (!group) return;
         groups_.emplace(r.id, group_entry{std::make_shared<const pool::group>(std::move(*group)),
                                           r.revision, false});
-    } else if (r.kind == auth::access_key_kind) {
-        access_keys_.erase(r.id);
-        if (c.erased) return;
-        // What a lease handed out is shown with the leases and goes with them.
-        if (auto key = auth::access_key_from(r); key && !auth::is_leased(*key)) {
-            auth::apply_default(key->limits, default_limits_);
-            access_keys_.emplace(r.id, std::move(*key));
-        }
     } else if (r.kind == auth::admin_kind) {
         admins_.erase(r.id);
         if (c.erased) return;
@@ -85,22 +93,20 @@ const key_entry* catalogue::key(std::string_view id) const {
     return at == keys_.end() ? nullptr : &at->second;
 }
 
-void catalogue::set_default_limits(auth::key_limits limits) {
-    if (limits == default_limits_) return;
-    default_limits_ = std::move(limits);
-    for (auto& [id, key] : access_keys_)
-        auth::apply_default(key.limits, default_limits_);
+const auth::access_key* catalogue::access_key(std::string_view id) const {
+    const auth::access_key* key = any_access_key(id);
+    return key == nullptr || key->deleted ? nullptr : key;
 }
 
-const auth::access_key* catalogue::access_key(std::string_view id) const {
-    const auto at = access_keys_.find(id);
-    return at == access_keys_.end() || at->second.deleted ? nullptr : &at->second;
+const auth::access_key* catalogue::any_access_key(std::string_view id) const {
+    const auth::access_key* key = from_.access_keys.find(id);
+    return key == nullptr || auth::is_leased(*key) ? nullptr : key;
 }
 
 std::vector<group_entry> catalogue::groups() const {
     auto all = groups_;
-    if (declared_) {
-        for (auto& g : declared_()) {
+    if (from_.declared) {
+        for (auto& g : from_.declared()) {
             const auto id = g->id;
             all.insert_or_assign(id, group_entry{std::move(g), 0, true});
         }
@@ -124,7 +130,7 @@ std::optional<group_entry> catalogue::group(std::string_view id) const {
 
 crypto::digest catalogue::fingerprint(const secret& value) const {
     // Made when first needed: the pepper may be read from the store after this object was made.
-    if (!hash_) hash_ = std::make_unique<crypto::hmac_sha256>(pepper_);
+    if (!hash_) hash_ = std::make_unique<crypto::hmac_sha256>(from_.pepper);
     return (*hash_)(value.reveal());
 }
 

@@ -1,5 +1,6 @@
 // The records as the admin API lists them: decoded once, then kept level with the store by its
-// change feed, so that a list of many keys costs no decryption. Holds no secret.
+// change feed, so that a list of many keys costs no decryption. Holds no secret. Access keys, of
+// which there may be a million, are those that the rest of the process uses.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "auth/access_key.hpp"
 #include "auth/admin_account.hpp"
+#include "auth/key_book.hpp"
 #include "core/crypto.hpp"
 #include "core/error.hpp"
 #include "core/secret.hpp"
@@ -42,27 +43,37 @@ struct group_entry {
 // Control thread.
 class catalogue {
   public:
-    using declared_source = std::function<std::vector<std::shared_ptr<const pool::group>>()>;
-    catalogue(store::store& store, const crypto::sealer& sealer, const secret& pepper,
-              declared_source declared);
+    struct sources {
+        store::store& store;
+        const crypto::sealer& sealer;
+        const secret& pepper;
+        std::function<std::vector<std::shared_ptr<const pool::group>>()> declared;
+        const auth::key_book& access_keys;
+        std::function<std::uint64_t()> follow;  // as admin_services has it
+    };
+    explicit catalogue(sources from) : from_(std::move(from)) {}
 
     // Takes over what changed. Blocks on the store; what was known stays if that fails.
     result<void> sync();
 
-    // Of access keys that name no limits.
-    void set_default_limits(auth::key_limits limits);
-
     // By id. Records that cannot be decoded are left out.
     using key_map = std::map<std::string, key_entry, std::less<>>;
-    using access_key_map = std::map<std::string, auth::access_key, std::less<>>;
     using admin_map = std::map<std::string, auth::admin_account, std::less<>>;
     using token_map = std::map<std::string, auth::admin_token, std::less<>>;
     [[nodiscard]] const key_map& keys() const noexcept { return keys_; }
-    [[nodiscard]] const access_key_map& access_keys() const noexcept { return access_keys_; }
+    // In the order of their ids, deleted ones, too. What a lease handed out is shown with the
+    // leases and goes with them.
+    template <class Each>
+    void each_access_key(Each&& each) const {
+        for (const auto& key : from_.access_keys.all())
+            if (!auth::is_leased(*key)) each(*key);
+    }
     [[nodiscard]] const admin_map& admins() const noexcept { return admins_; }
     [[nodiscard]] const token_map& tokens() const noexcept { return tokens_; }
     [[nodiscard]] const key_entry* key(std::string_view id) const;
     [[nodiscard]] const auth::access_key* access_key(std::string_view id) const;
+    // A deleted one, too.
+    [[nodiscard]] const auth::access_key* any_access_key(std::string_view id) const;
     // Stored and declared, in the order of their tiers.
     [[nodiscard]] std::vector<group_entry> groups() const;
     [[nodiscard]] std::optional<group_entry> group(std::string_view id) const;
@@ -72,18 +83,14 @@ class catalogue {
     [[nodiscard]] std::string key_with(std::string_view group, const crypto::digest& value) const;
 
   private:
+    result<void> begin(std::uint64_t revision);
     void take(const store::change& c);
     void forget_key(std::string_view id);
 
-    store::store& store_;
-    const crypto::sealer& sealer_;
-    const secret& pepper_;
-    declared_source declared_;
+    sources from_;
     mutable std::unique_ptr<crypto::hmac_sha256> hash_;
     std::uint64_t revision_ = 0;
     key_map keys_;
-    access_key_map access_keys_;
-    auth::key_limits default_limits_;
     admin_map admins_;
     token_map tokens_;
     std::map<std::string, group_entry, std::less<>> groups_;

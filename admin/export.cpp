@@ -141,16 +141,17 @@ std::string access_keys_as_csv(const call& c) {
     std::string out =
         "id,name,description,owner_name,owner_email,group,disabled,deleted,created,expires_at,"
         "tags,key\r\n";
-    for (const auto& [id, k] : c.records.access_keys()) {
+    c.records.each_access_key([&](const auth::access_key& k) {
         std::string tags;
-        for (const auto& tag : k.tags)
+        for (const auto& tag : k.options->tags)
             tags.append(tags.empty() ? "" : " ").append(tag);
-        for (const auto& text : {id, k.name, k.description, k.owner_name, k.owner_email, k.group,
-                                 yes_no(k.disabled), yes_no(k.deleted), format_time(k.created),
-                                 k.expires_at ? format_time(*k.expires_at) : std::string(), tags})
+        for (const auto& text :
+             {k.id, k.name, k.description, k.options->owner_name, k.options->owner_email,
+              k.options->group, yes_no(k.disabled), yes_no(k.deleted), format_time(k.created),
+              k.expires_at ? format_time(*k.expires_at) : std::string(), tags})
             write_cell(out, text);
         write_cell(out, k.masked, true);
-    }
+    });
     return out;
 }
 

@@ -289,8 +289,9 @@ result<reply> delete_group(call& c) {
     }
     const auto erased = c.services.store.erase(group_kind, c.id, entry->revision);
     if (!erased) return erased.error();
-    const auto bound = std::ranges::count_if(
-        c.records.access_keys(), [&](const auto& item) { return item.second.group == c.id; });
+    std::int64_t bound = 0;
+    c.records.each_access_key(
+        [&](const auth::access_key& key) { bound += key.options->group == c.id ? 1 : 0; });
     std::string data;
     json_writer(data)
         .begin_object()

@@ -34,9 +34,9 @@ net::control_response show_self(const holder_services& with) {
     w.begin_object().field("id", key.id).field("object", "keywheel.access_key");
     w.field("name", key.name).field("masked", key.masked);
     write_time(w, "expires_at", key.expires_at);
-    write_texts(w, "models_allow", key.models_allow);
-    write_texts(w, "models_deny", key.models_deny);
-    write_texts(w, "endpoints", key.endpoints);
+    write_texts(w, "models_allow", key.options->models_allow);
+    write_texts(w, "models_deny", key.options->models_deny);
+    write_texts(w, "endpoints", key.options->endpoints);
     w.key("limits");
     write_limit_usage(w, key.limits, usage.empty() ? store::usage_answer{} : usage.begin()->second);
     w.end_object();

@@ -51,8 +51,9 @@ bool lease_desk::usable(const pool::upstream_key& key) const {
 bool lease_desk::may_use(const auth::access_key& holder, const pool::upstream_key& key,
                          const std::string& group) const {
     if (!group.empty() && key.group_id != group) return false;
-    if (!holder.group.empty() && key.group_id != holder.group) return false;
-    return holder.upstream_key.empty() || key.id == holder.upstream_key;
+    const auth::key_options& bound = *holder.options;
+    if (!bound.group.empty() && key.group_id != bound.group) return false;
+    return bound.upstream_key.empty() || key.id == bound.upstream_key;
 }
 
 std::size_t lease_desk::most_of(const pool::upstream_key& key) const {
@@ -175,8 +176,8 @@ bool lease_desk::hand_out(const auth::access_key& holder, const lease& lease,
     made.masked = text.masked();
     made.created = lease.since;
     made.expires_at = lease.until;
-    made.upstream_key = key.id;
     auto& options = made.options.edit();
+    options.upstream_key = key.id;
     options.lease = lease.id;
     options.holder = holder.hash;
     return with_.store.put(auth::to_record(made)).has_value();

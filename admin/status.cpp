@@ -85,15 +85,16 @@ result<reply> show_stats(call& c) {
     const auto used = c.services.store.usage(today);
     if (!used) return used.error();
 
+    std::int64_t access_keys = 0;
+    c.records.each_access_key(
+        [&](const auth::access_key& key) { access_keys += key.deleted ? 0 : 1; });
     std::string data;
     json_writer w(data);
     w.begin_object();
     counts.write(w);
     w.field("in_flight", counts.in_flight)
         .field("groups", c.records.groups().size())
-        .field("access_keys", std::ranges::count_if(c.records.access_keys(), [](const auto& item) {
-                   return !item.second.deleted;
-               }));
+        .field("access_keys", access_keys);
     store::aggregate sum;
     if (!used->items.empty()) sum = used->items.front();
     w.key("today").begin_object().field("requests", sum.requests).field("errors", sum.errors);

@@ -167,9 +167,9 @@ verdict close_access_key(call& c, import_state& state, parcel& item, const json:
         {std::string(auth::access_key_kind), item.id, 0, json::serialize(data)});
     if (!key) return refused(key.error().context);
     if (key->multiplier_ppm > 1'000'000'000) return refused("its multiplier is above 1000");
-    if (!key->group.empty() && !state.groups.contains(key->group))
+    if (!key->options->group.empty() && !state.groups.contains(key->options->group))
         return refused("its group does not exist");
-    if (!key->upstream_key.empty() && !state.keys.contains(key->upstream_key))
+    if (!key->options->upstream_key.empty() && !state.keys.contains(key->options->upstream_key))
         return refused("its upstream key does not exist");
     if (const auto same = state.known_hashes.find(key->hash);
         same != state.known_hashes.end() && same->second != item.id)
@@ -228,8 +228,8 @@ import_state begin_import(call& c, const std::vector<secret>& peppers) {
         out.groups.insert(entry.group->id);
     for (const auto& [id, key] : c.records.keys())
         out.keys.insert(id);
-    for (const auto& [id, key] : c.records.access_keys())
-        out.known_hashes.emplace(key.hash, id);
+    c.records.each_access_key(
+        [&](const auth::access_key& key) { out.known_hashes.emplace(key.hash, key.id); });
     return out;
 }
 

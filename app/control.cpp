@@ -28,9 +28,7 @@ void runtime::impl::handle(net::control_request request,
                          done = std::move(done)] {
         const bool leases = r->path.starts_with("/api-keys") || r->path == "/release";
         if (!leases && !r->path.starts_with("/v1/")) return admin_->handle(*r, done);
-        const auto& keys = catalog_->access_records();
-        const auto found = keys.find(r->access_key_id);
-        const auth::access_key* key = found == keys.end() ? nullptr : &found->second;
+        const auth::access_key* key = catalog_->access_keys().find(r->access_key_id);
         if (leases) {
             // A copy: the records change while the desk works.
             const auto holder = key != nullptr ? std::optional(*key) : std::nullopt;
@@ -90,11 +88,11 @@ result<void> runtime::impl::join_store() {
     return {};
 }
 
-// Of the embedded store once at the start; of an access key's new budget when it is seen.
+// Of access keys with limits as they are seen; again where the store was away.
 void runtime::impl::load_budgets() {
-    catalog_->set_default_limits(auth::default_limits(settings()->limits));
-    for (const auto& [id, key] : catalog_->access_records())
-        if (!budgets_->load(key)) return;
+    for (auto& key : catalog_->access_keys().take_limited())
+        limited_.push_back(std::move(key));
+    std::erase_if(limited_, [this](const auto& key) { return budgets_->load(*key); });
 }
 
 // By the shipper: a process died before it could put real amounts in the place of what it had
@@ -118,11 +116,11 @@ void runtime::impl::settle_recovered(std::span<const store::ledger_record> recor
     if (all.empty()) return;
     control_.get().post([this, all = std::move(all)] {
         for (const auto& e : all) {
-            const auto key = catalog_->access_records().find(e.which.access_key_id);
-            if (key == catalog_->access_records().end() || !key->second.limits) continue;
+            const auth::access_key* key = catalog_->access_keys().find(e.which.access_key_id);
+            if (key == nullptr || !key->limits) continue;
             // Of unknown price: what was reserved for that stays where it counts.
             const bool costs = std::ranges::any_of(
-                key->second.limits.set->items(),
+                key->limits.set->items(),
                 [](const store::limit& l) { return l.unit == store::limit_unit::cost; });
             if (e.priced || !costs) admission_->settle(e.which, e.real);
         }
@@ -150,11 +148,9 @@ void runtime::impl::refresh(bool force) {
     if (force || stale != stale_ || (!stale && *changed)) {
         stale_ = stale;
         publish();
-        if (!stale) {
-            load_budgets();
-            if (saver_) saver_->note_change();
-        }
+        if (!stale && saver_) saver_->note_change();
     }
+    if (!stale) load_budgets();
     ready_ = !pepper_.empty();
 }
 
@@ -173,7 +169,7 @@ void runtime::impl::renew_admin_key() {
 
 void runtime::impl::publish() {
     renew_admin_key();
-    catalog_->set_default_limits(auth::default_limits(settings()->limits));
+    catalog_->access_keys().set_default_limits(auth::default_limits(settings()->limits));
     auto next = builder_.build(settings(), *catalog_, pepper_, more_peppers(), stale_);
     if (!next) {
         log::event(log::level::error, "snapshot.refused", {{"err", next.error().context}});
@@ -209,7 +205,7 @@ void runtime::impl::report(const std::vector<pool::health_event>& events) {
 // Expiry itself holds at once, in every worker; this says it to the operator.
 void runtime::impl::report_expired_keys() {
     const wall_time now = clock_.wall();
-    for (const auth::access_key* key : catalog_->expired_between(expiry_seen_, now))
+    for (const auth::access_key* key : catalog_->access_keys().expired_between(expiry_seen_, now))
         log::event(log::level::warn, "access_key.expired", {{"id", key->id}, {"name", key->name}});
     expiry_seen_ = now;
 }

@@ -221,6 +221,7 @@ void runtime::impl::open_store() {
     }
     catalog_ = std::make_unique<jobs::catalog>(*store_, *sealer_);
     make_resealer();
+    catalog_->access_keys().set_default_limits(auth::default_limits(loaded_.values.limits));
     journal_ = value_or_give_up(store::journal::open({.folder = s.data_dir + "/journal",
                                                       .fsync = fsync_of(s.journal_fsync),
                                                       .max_bytes = s.journal_max_bytes},
@@ -266,7 +267,7 @@ void runtime::impl::open_secrets() {
 
 void runtime::impl::first_access_key() {
     const auto& values = loaded_.values;
-    if (values.auth.open || catalog_->access_keys()->size() > 0) return;
+    if (values.auth.open || !catalog_->access_keys().all().empty()) return;
     if (!config::is_loopback(values.server.host)) {
         give_up("there is no access key, so anybody who reaches " + values.server.host +
                 " would spend your upstream keys: set API_ACCESS_KEY, or auth.open: true if that "
@@ -338,6 +339,12 @@ void runtime::impl::open_listeners() {
     admin_ = std::make_unique<admin::admin_api>(
         admin::admin_services{
             .store = *trail_,
+            .access_keys = catalog_->access_keys(),
+            .follow =
+                [this] {
+                    refresh(false);
+                    return catalog_->from_file() ? 0 : catalog_->revision();
+                },
             .sealer = *sealer_,
             .pepper = pepper_,
             .states = states_,

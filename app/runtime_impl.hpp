@@ -174,6 +174,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     bool seeded_ = false;  // what the configuration declares has been compared with the store
     std::map<std::string, std::int64_t> watched_;
     wall_time expiry_seen_{};
+    std::vector<auth::access_key_ptr> limited_;  // whose budgets are to be loaded
 };
 
 }  // namespace kw::app

@@ -179,7 +179,10 @@ result<std::shared_ptr<const usage::price_table>> snapshot_builder::prices_for(
 result<std::shared_ptr<const proxy::snapshot>> snapshot_builder::build(
     std::shared_ptr<const config::settings> settings, jobs::catalog& known, const secret& pepper,
     std::vector<secret> more_peppers, bool stale) {
-    auto next = std::make_shared<proxy::snapshot>();
+    // Where only access keys changed, all that is made of upstream keys stays.
+    const bool same_pool = last_ && last_->settings == settings && made_of_ == known.generation();
+    const auto next =
+        same_pool ? std::make_shared<proxy::snapshot>(*last_) : std::make_shared<proxy::snapshot>();
     next->pepper = pepper;
     next->more_peppers = std::move(more_peppers);
     next->stale = stale;
@@ -197,7 +200,8 @@ result<std::shared_ptr<const proxy::snapshot>> snapshot_builder::build(
     if (!trusted) return trusted.error();
     next->trusted_proxies = std::move(*trusted);
     next->policy = policy_of(settings->pool);
-    next->access_keys = known.access_keys();
+    next->access_keys = known.access_keys().table();
+    if (same_pool) return last_ = next;
 
     std::vector<pool::group_ptr> groups;
     for (const auto& [id, group] : known.groups())
@@ -241,7 +245,8 @@ result<std::shared_ptr<const proxy::snapshot>> snapshot_builder::build(
     next->accounts =
         std::make_shared<pool::account_table>(*next->pool, jobs::learned_accounts(known));
     next->settings = std::move(settings);
-    return next;
+    made_of_ = known.generation();
+    return last_ = next;
 }
 
 result<jobs::probe_target> snapshot_builder::probe_target(const config::settings& settings,

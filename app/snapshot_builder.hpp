@@ -1,6 +1,7 @@
 // Makes the snapshot that the workers read out of settings and catalog.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -41,6 +42,8 @@ class snapshot_builder {
 
     pool::state_table& states_;
     std::map<std::string, std::shared_ptr<net::tls_client_context>> tls_;
+    std::shared_ptr<const proxy::snapshot> last_;
+    std::uint64_t made_of_ = 0;  // the catalog's generation
     std::shared_ptr<const config::settings> priced_for_;
     std::shared_ptr<const usage::price_table> prices_;
 };

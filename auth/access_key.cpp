@@ -97,7 +97,7 @@ bool read(const json::value& v, crypto::digest& out) {
         if (c >= '0' && c <= '9') return c - '0';
         return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
     };
-    const json::string& text = v.get_string();
+    const std::string_view text = v.get_string();
     for (std::size_t i = 0; i < out.size(); ++i) {
         const int high = nibble(text[2 * i]);
         const int low = nibble(text[2 * i + 1]);
@@ -130,9 +130,9 @@ bool into_options(const json::value& v, access_key& key) {
 constexpr field fields[] = {
     {"name", into<&access_key::name>},
     {"description", into<&access_key::description>},
-    {"owner_name", into<&access_key::owner_name>},
-    {"owner_email", into<&access_key::owner_email>},
-    {"tags", into<&access_key::tags>},
+    {"owner_name", into_options<&key_options::owner_name>},
+    {"owner_email", into_options<&key_options::owner_email>},
+    {"tags", into_options<&key_options::tags>},
     {"hash", into<&access_key::hash>, true},
     {"masked", into<&access_key::masked>},
     {"created_ms", into<&access_key::created>, true},
@@ -140,11 +140,11 @@ constexpr field fields[] = {
     {"disabled", into<&access_key::disabled>},
     {"deleted", into<&access_key::deleted>},
     {"declared", into<&access_key::declared>},
-    {"models_allow", into<&access_key::models_allow>},
-    {"models_deny", into<&access_key::models_deny>},
-    {"endpoints", into<&access_key::endpoints>},
-    {"group", into<&access_key::group>},
-    {"upstream_key", into<&access_key::upstream_key>},
+    {"models_allow", into_options<&key_options::models_allow>},
+    {"models_deny", into_options<&key_options::models_deny>},
+    {"endpoints", into_options<&key_options::endpoints>},
+    {"group", into_options<&key_options::group>},
+    {"upstream_key", into_options<&key_options::upstream_key>},
     {"limits", into<&access_key::limits>},
     {"clients_allow", into_options<&key_options::clients_allow>},
     {"ips_allow", into_options<&key_options::ips_allow>},
@@ -182,6 +182,14 @@ void write(json_writer& w, std::string_view name, const std::vector<std::string>
 }
 
 void write(json_writer& w, const key_options& o) {
+    write(w, "owner_name", o.owner_name);
+    write(w, "owner_email", o.owner_email);
+    write(w, "tags", o.tags);
+    write(w, "models_allow", o.models_allow);
+    write(w, "models_deny", o.models_deny);
+    write(w, "endpoints", o.endpoints);
+    write(w, "group", o.group);
+    write(w, "upstream_key", o.upstream_key);
     write(w, "clients_allow", o.clients_allow);
     if (!o.ips_allow.empty()) {
         w.key("ips_allow").begin_array();
@@ -211,6 +219,31 @@ key_options& shared_options::edit() {
     return *own;
 }
 
+void common_parts::share(access_key& key) {
+    constexpr std::size_t most = 4'096;  // kinds of options; those beyond are not shared
+    const auto one_of = [](auto& known, std::string text, auto& part) {
+        if (const auto at = known.find(text); at != known.end())
+            part = at->second;
+        else if (known.size() < most)
+            known.emplace(std::move(text), part);
+    };
+    std::string text;
+    json_writer w(text);
+    // These are no two keys'.
+    if (key.options && !key.options->earlier_hash && !key.options->holder) {
+        w.begin_object();
+        write(w, *key.options);
+        w.end_object();
+        one_of(options_, text, key.options);
+    }
+    if (key.limits) {
+        std::string list;
+        json_writer to(list);
+        write_limits(to, key.limits);
+        one_of(limits_, std::move(list), key.limits);
+    }
+}
+
 store::record to_record(const access_key& key) {
     store::record record{
         .kind = std::string(access_key_kind), .id = key.id, .revision = key.revision, .json = {}};
@@ -218,9 +251,6 @@ store::record to_record(const access_key& key) {
     w.begin_object();
     write(w, "name", key.name);
     write(w, "description", key.description);
-    write(w, "owner_name", key.owner_name);
-    write(w, "owner_email", key.owner_email);
-    write(w, "tags", key.tags);
     w.field("hash", crypto::to_hex(key.hash));
     write(w, "masked", key.masked);
     w.field("created_ms", unix_ms(key.created));
@@ -228,16 +258,11 @@ store::record to_record(const access_key& key) {
     write(w, "disabled", key.disabled);
     write(w, "deleted", key.deleted);
     write(w, "declared", key.declared);
-    write(w, "models_allow", key.models_allow);
-    write(w, "models_deny", key.models_deny);
-    write(w, "endpoints", key.endpoints);
-    write(w, "group", key.group);
-    write(w, "upstream_key", key.upstream_key);
     if ((key.limits && !key.limits.by_default) || key.limits.none) {
         w.key("limits");
         write_limits(w, key.limits);
     }
-    if (key.options) write(w, *key.options.operator->());
+    if (key.options) write(w, *key.options);
     if (key.multiplier_ppm != access_key{}.multiplier_ppm)
         w.field("multiplier_ppm", key.multiplier_ppm);
     w.end_object();
@@ -248,7 +273,9 @@ result<access_key> access_key_from(const store::record& record) {
     if (record.kind != access_key_kind || record.id.empty())
         return error(errc::invalid_argument, "access key: not a record of this kind");
     boost::system::error_code ec;
-    const json::value parsed = json::parse(record.json, ec);
+    unsigned char room[4096];  // most records need no more
+    json::monotonic_resource memory(room);
+    const json::value parsed = json::parse(record.json, ec, &memory);
     if (ec || !parsed.is_object())
         return error(errc::invalid_argument, "access key: not a JSON object");
     const json::object& object = parsed.get_object();
@@ -270,12 +297,14 @@ result<access_key> access_key_from(const store::record& record) {
 
 bool may_use_model(const access_key& key, std::string_view model) noexcept {
     const auto matches = [&](const std::string& pattern) { return glob_match(pattern, model); };
-    if (std::ranges::any_of(key.models_deny, matches)) return false;
-    return key.models_allow.empty() || std::ranges::any_of(key.models_allow, matches);
+    const key_options& o = *key.options;
+    if (std::ranges::any_of(o.models_deny, matches)) return false;
+    return o.models_allow.empty() || std::ranges::any_of(o.models_allow, matches);
 }
 
 bool may_use_endpoint(const access_key& key, std::string_view family) noexcept {
-    return key.endpoints.empty() || std::ranges::find(key.endpoints, family) != key.endpoints.end();
+    const auto& known = key.options->endpoints;
+    return known.empty() || std::ranges::find(known, family) != known.end();
 }
 
 bool has_permission(const access_key& key, std::string_view permission) noexcept {

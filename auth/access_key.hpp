@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "auth/key_limits.hpp"
@@ -22,8 +23,16 @@ inline constexpr std::string_view access_key_kind = "access_key";
 // May take leases of upstream keys.
 inline constexpr std::string_view permission_lease = "lease";
 
-// What few keys have.
+// What few keys have, and what many have alike.
 struct key_options {
+    std::string owner_name;
+    std::string owner_email;
+    std::vector<std::string> tags;
+    std::vector<std::string> models_allow;   // patterns; empty: all
+    std::vector<std::string> models_deny;    // patterns; win over models_allow
+    std::vector<std::string> endpoints;      // families ("chat", "files", …); empty: all
+    std::string group;                       // bound to this group's id; "": not bound
+    std::string upstream_key;                // bound to this one upstream key's id; "": not bound
     std::vector<std::string> clients_allow;  // User-Agent patterns; empty: all
     std::vector<net::cidr> ips_allow;        // client addresses; empty: all
     std::vector<std::string> origins_allow;  // of browsers' pages, of those allowed; empty: all
@@ -51,6 +60,7 @@ class shared_options {
         static const key_options none;
         return held_ ? held_.get() : &none;
     }
+    [[nodiscard]] const key_options& operator*() const noexcept { return *operator->(); }
     // A copy of one's own.
     [[nodiscard]] key_options& edit();
 
@@ -64,30 +74,32 @@ class shared_options {
 
 // A plain value; inside a key_table it never changes and any thread may read it.
 struct access_key {
-    std::string id;  // "ak_…"
+    std::string id;         // "ak_…"
+    bool disabled = false;  // these lie near the id for those who pass by a million keys
+    bool deleted = false;   // can be restored; until then unknown to clients
+    bool declared = false;  // from environment or file, not from the API
+    shared_options options;
     std::string name;
     std::string description;
-    std::string owner_name;
-    std::string owner_email;
-    std::vector<std::string> tags;
     crypto::digest hash{};  // HMAC-SHA-256 of the text under the pepper
     std::string masked;     // for lists: "sk-…wxyz"
     wall_time created{};
     std::optional<wall_time> expires_at;
-    bool disabled = false;
-    bool deleted = false;                   // can be restored; until then unknown to clients
-    bool declared = false;                  // from environment or file, not from the API
-    std::vector<std::string> models_allow;  // patterns; empty: all
-    std::vector<std::string> models_deny;   // patterns; win over models_allow
-    std::vector<std::string> endpoints;     // families ("chat", "files", …); empty: all
-    std::string group;                      // bound to this group's id; "": not bound
-    std::string upstream_key;               // bound to this one upstream key's id; "": not bound
     key_limits limits;
-    shared_options options;
     std::int64_t multiplier_ppm = 1'000'000;  // of the rated cost
     std::uint64_t revision = 0;               // of the stored record; not part of the JSON
 
     friend bool operator==(const access_key&, const access_key&) = default;
+};
+
+// Lets equal options and limits of many keys be one in memory. One thread.
+class common_parts {
+  public:
+    void share(access_key& key);
+
+  private:
+    std::unordered_map<std::string, shared_options> options_;  // by their JSON
+    std::unordered_map<std::string, key_limits> limits_;
 };
 
 // The record for the store (kind access_key_kind). Fields at their default are left out.

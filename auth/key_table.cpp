@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <map>
 
 #include "core/secret.hpp"
 
@@ -29,26 +30,38 @@ bool same(const crypto::digest& a, const crypto::digest& b) noexcept {
     return equal_constant_time(text_of(a), text_of(b));
 }
 
-void drop(std::vector<access_key>& keys, const crypto::digest& hash) {
-    std::erase_if(keys, [&](const access_key& k) { return same(k.hash, hash); });
+void drop(std::vector<access_key_ptr>& keys, const crypto::digest& hash) {
+    std::erase_if(keys, [&](const access_key_ptr& k) { return same(k->hash, hash); });
+}
+
+std::vector<access_key_ptr> held(std::vector<access_key> keys) {
+    std::vector<access_key_ptr> out;
+    out.reserve(keys.size());
+    for (access_key& key : keys)
+        out.push_back(std::make_shared<const access_key>(std::move(key)));
+    return out;
 }
 
 }  // namespace
 
-key_table::shard::shard(std::vector<access_key> k) {
+key_table::shard::shard(std::vector<access_key_ptr> k) {
     keys.reserve(k.size());
     slots.resize(std::bit_ceil(2 * k.size() + 1));
     const std::size_t mask = slots.size() - 1;
-    for (access_key& key : k) {
-        if (const access_key* earlier = view{slots.data(), mask, keys.data()}.find(key.hash)) {
-            keys[static_cast<std::size_t>(earlier - keys.data())] = std::move(key);
+    for (access_key_ptr& key : k) {
+        std::size_t at = word(key->hash, 0) & mask;
+        const std::uint32_t print = word(key->hash, 1);
+        const auto is_this = [&] {
+            return slots[at].first == print && same(keys[slots[at].second - 1]->hash, key->hash);
+        };
+        while (slots[at].second != 0 && !is_this())
+            at = (at + 1) & mask;
+        if (slots[at].second != 0) {
+            keys[slots[at].second - 1] = std::move(key);
             continue;
         }
-        std::size_t at = word(key.hash, 0) & mask;
-        while (slots[at].second != 0)
-            at = (at + 1) & mask;
         keys.push_back(std::move(key));
-        slots[at] = {word(keys.back().hash, 1), static_cast<std::uint32_t>(keys.size())};
+        slots[at] = {print, static_cast<std::uint32_t>(keys.size())};
     }
 }
 
@@ -56,26 +69,29 @@ const access_key* key_table::view::find(const crypto::digest& hash) const noexce
     const std::uint32_t print = word(hash, 1);
     for (std::size_t at = word(hash, 0) & mask; slots[at].second != 0; at = (at + 1) & mask) {
         if (slots[at].first != print) continue;
-        const access_key& key = keys[slots[at].second - 1];
-        if (same(key.hash, hash)) return &key;
+        const access_key* key = keys[slots[at].second - 1].get();
+        if (same(key->hash, hash)) return key;
     }
     return nullptr;
 }
 
-key_table::key_table() : key_table(std::vector<access_key>()) {}
+key_table::key_table() : key_table(std::vector<access_key_ptr>()) {}
 
-key_table::key_table(std::vector<access_key> keys) {
+key_table::key_table(std::vector<access_key> keys) : key_table(held(std::move(keys))) {}
+
+key_table::key_table(const std::vector<access_key_ptr>& keys) {
     shards_.resize(
         std::min(max_shards, std::bit_ceil(std::max<std::size_t>(1, keys.size() / keys_a_shard))));
     views_.resize(shards_.size());
-    std::vector<std::vector<access_key>> parts(shards_.size());
-    for (access_key& key : keys)
-        parts[shard_of(key.hash)].push_back(std::move(key));
-    // Freed before the shards are made: at a million keys it counts.
-    std::vector<access_key>().swap(keys);
+    std::vector<std::vector<access_key_ptr>> parts(shards_.size());
+    for (auto& part : parts)
+        part.reserve(keys.size() / shards_.size() + 1);
+    for (const access_key_ptr& key : keys) {
+        parts[shard_of(key->hash)].push_back(key);
+        note_earlier(*key);
+    }
     for (std::size_t i = 0; i < parts.size(); ++i)
         replace(i, std::move(parts[i]));
-    for_each([this](const access_key& key) { note_earlier(key); });
     std::ranges::sort(earlier_);
 }
 
@@ -83,7 +99,7 @@ std::size_t key_table::shard_of(const crypto::digest& hash) const noexcept {
     return word(hash, 2) & (shards_.size() - 1);
 }
 
-void key_table::replace(std::size_t at, std::vector<access_key> keys) {
+void key_table::replace(std::size_t at, std::vector<access_key_ptr> keys) {
     if (shards_[at]) size_ -= shards_[at]->keys.size();
     shards_[at] = std::make_shared<const shard>(std::move(keys));
     const shard& now = *shards_[at];
@@ -110,44 +126,47 @@ void key_table::forget_earlier(const crypto::digest& of) {
     std::erase_if(earlier_, [&](const auto& entry) { return entry.second == of; });
 }
 
-const access_key* key_table::find_id(std::string_view id) const noexcept {
-    for (const auto& part : shards_) {
-        for (const access_key& key : part->keys) {
-            if (key.id == id) return &key;
-        }
-    }
-    return nullptr;
-}
-
-key_table key_table::with(access_key key, const std::optional<crypto::digest>& old_hash) const {
+key_table key_table::with(std::span<const key_change> changes) const {
     key_table next(*this);
-    if (old_hash && *old_hash != key.hash) next = without(*old_hash);
-    const std::size_t at = next.shard_of(key.hash);
-    next.forget_earlier(key.hash);
-    next.note_earlier(key);
+    std::map<std::size_t, std::vector<access_key_ptr>> parts;
+    const auto part_of = [&](const crypto::digest& hash) -> std::vector<access_key_ptr>& {
+        const auto [at, first] = parts.try_emplace(shard_of(hash));
+        if (first) at->second = shards_[at->first]->keys;
+        return at->second;
+    };
+    const auto take_out = [&](const crypto::digest& hash) {
+        drop(part_of(hash), hash);
+        next.forget_earlier(hash);
+    };
+    for (const key_change& c : changes) {
+        if (c.gone) take_out(*c.gone);
+        if (!c.come) continue;
+        take_out(c.come->hash);
+        part_of(c.come->hash).push_back(c.come);
+        next.note_earlier(*c.come);
+    }
     std::ranges::sort(next.earlier_);
-    std::vector<access_key> keys = next.shards_[at]->keys;
-    keys.push_back(std::move(key));  // replaces the one with its hash
-    next.replace(at, std::move(keys));
+    for (auto& [at, keys] : parts)
+        next.replace(at, std::move(keys));
     if (next.size_ < 4 * keys_a_shard * next.shards_.size() || next.shards_.size() == max_shards)
         return next;
 
     // Grown out of its number of shards.
-    std::vector<access_key> all;
+    std::vector<access_key_ptr> all;
     all.reserve(next.size_);
-    next.for_each([&](const access_key& k) { all.push_back(k); });
-    return key_table(std::move(all));
+    for (const auto& part : next.shards_)
+        all.insert(all.end(), part->keys.begin(), part->keys.end());
+    return key_table(all);
+}
+
+key_table key_table::with(access_key key, const std::optional<crypto::digest>& old_hash) const {
+    const key_change one{old_hash, std::make_shared<const access_key>(std::move(key))};
+    return with(std::span(&one, 1));
 }
 
 key_table key_table::without(const crypto::digest& hash) const {
-    key_table next(*this);
-    if (find(hash) == nullptr) return next;
-    const std::size_t at = shard_of(hash);
-    std::vector<access_key> keys = shards_[at]->keys;
-    drop(keys, hash);
-    next.forget_earlier(hash);
-    next.replace(at, std::move(keys));
-    return next;
+    const key_change one{hash, nullptr};
+    return with(std::span(&one, 1));
 }
 
 }  // namespace kw::auth

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -13,14 +14,23 @@
 
 namespace kw::auth {
 
+using access_key_ptr = std::shared_ptr<const access_key>;
+
+// One key on its way from a generation to the next.
+struct key_change {
+    std::optional<crypto::digest> gone;  // where it was before; none: it was not there
+    access_key_ptr come;                 // null: it is gone
+};
+
 // Built on the control thread, then read by any thread without a lock. What find() returns lives
 // as long as some table that shares its shard: an exchange holds the shared_ptr of its table.
 // Shards (256 keys each on average) are shared between generations, so that a change to one key
-// of a million copies one shard and not the table.
+// of a million copies one shard and not the table; the keys themselves are shared by all.
 class key_table {
   public:
     key_table();  // empty
     // Of two keys with one hash the later one stays.
+    explicit key_table(const std::vector<access_key_ptr>& keys);
     explicit key_table(std::vector<access_key> keys);
 
     // nullptr: unknown. Deleted, disabled and expired keys are found, too; judging is the
@@ -28,11 +38,11 @@ class key_table {
     [[nodiscard]] const access_key* find(const crypto::digest& hash) const noexcept;
     // The key whose text before the last one has this hash; its end is to be judged, too.
     [[nodiscard]] const access_key* find_earlier(const crypto::digest& hash) const noexcept;
-    // By id: a scan over all keys, for the control thread.
-    [[nodiscard]] const access_key* find_id(std::string_view id) const noexcept;
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-    // The next generation. `old_hash` is where the key was before, if it was there (the hash
+    // The next generation; changes in the order in which they came.
+    [[nodiscard]] key_table with(std::span<const key_change> changes) const;
+    // The same of one key. `old_hash` is where the key was before, if it was there (the hash
     // changes when a key is made anew).
     [[nodiscard]] key_table with(access_key key,
                                  const std::optional<crypto::digest>& old_hash) const;
@@ -42,29 +52,29 @@ class key_table {
     template <class Each>
     void for_each(Each&& each) const {
         for (const auto& part : shards_) {
-            for (const access_key& key : part->keys)
-                each(key);
+            for (const access_key_ptr& key : part->keys)
+                each(*key);
         }
     }
 
   private:
     struct shard {
-        std::vector<access_key> keys;
+        std::vector<access_key_ptr> keys;
         // Open addressing, at most half full: 32 bits of the hash, and index + 1 (0: free).
         std::vector<std::pair<std::uint32_t, std::uint32_t>> slots;
-        explicit shard(std::vector<access_key> k);
+        explicit shard(std::vector<access_key_ptr> k);
     };
 
     // Where a shard's parts lie.
     struct view {
         const std::pair<std::uint32_t, std::uint32_t>* slots = nullptr;
         std::size_t mask = 0;
-        const access_key* keys = nullptr;
+        const access_key_ptr* keys = nullptr;
         [[nodiscard]] const access_key* find(const crypto::digest& hash) const noexcept;
     };
 
     [[nodiscard]] std::size_t shard_of(const crypto::digest& hash) const noexcept;
-    void replace(std::size_t at, std::vector<access_key> keys);
+    void replace(std::size_t at, std::vector<access_key_ptr> keys);
     void note_earlier(const access_key& key);
     void forget_earlier(const crypto::digest& of);
 

@@ -65,12 +65,29 @@ result<void> catalog::load(const store::snapshot_file& saved) {
     return {};
 }
 
-store::snapshot catalog::save() const {
+store::snapshot catalog::save() {
     std::vector<std::shared_ptr<const store::record>> records;
     records.reserve(records_.size());
     for (const auto& [name, r] : records_)
         records.push_back(r);
-    return {revision_, [records = std::move(records)](const store::record_sink& to) {
+    // The table holds the access keys, all but those whose hash another one has.
+    const auto table = access_.table();
+    std::vector<auth::access_key_ptr> hidden;
+    if (table->size() != access_.all().size()) {
+        for (const auto& key : access_.all())
+            if (table->find(key->hash) != key.get()) hidden.push_back(key);
+    }
+    return {revision_, [=, records = std::move(records)](const store::record_sink& to) {
+                std::vector<const auth::access_key*> keys;
+                keys.reserve(table->size() + hidden.size());
+                table->for_each([&](const auth::access_key& key) { keys.push_back(&key); });
+                for (const auto& key : hidden)
+                    keys.push_back(key.get());
+                std::ranges::sort(keys, {}, [](const auth::access_key* k) -> const std::string& {
+                    return k->id;
+                });
+                for (const auth::access_key* key : keys)
+                    to(auth::to_record(*key));
                 for (const auto& r : records)
                     to(*r);
             }};
@@ -89,6 +106,15 @@ const store::record* catalog::find(std::string_view kind, std::string_view id) c
     return it == records_.end() ? nullptr : it->second.get();
 }
 
+std::uint64_t catalog::revision_of(std::string_view kind, std::string_view id) const {
+    if (kind == auth::access_key_kind) {
+        const auth::access_key* key = access_.find(id);
+        return key == nullptr ? 0 : key->revision;
+    }
+    const store::record* r = find(kind, id);
+    return r == nullptr ? 0 : r->revision;
+}
+
 void catalog::take(const store::record& r) {
     if (r.kind == group_kind) {
         auto g = pool::group_from_json(r.json);
@@ -99,65 +125,27 @@ void catalog::take(const store::record& r) {
         if (!k) return complain(r, k.error());
         keys_[r.id] = std::make_shared<const pool::upstream_key>(std::move(*k));
     } else if (r.kind == auth::access_key_kind) {
-        auto k = auth::access_key_from(r);
-        if (!k) return complain(r, k.error());
-        if (!auth::is_leased(*k)) auth::apply_default(k->limits, default_limits_);
-        access_.insert_or_assign(r.id, std::move(*k));
-        access_changed_ = true;
+        if (auto taken = access_.take(r); !taken) complain(r, taken.error());
+        return;
     }
+    ++generation_;
     records_.insert_or_assign(std::pair(r.kind, r.id), std::make_shared<const store::record>(r));
 }
 
 void catalog::drop(std::string_view kind, const std::string& id) {
     if (kind == group_kind) groups_.erase(id);
     if (kind == upstream_key_kind) keys_.erase(id);
-    if (kind == auth::access_key_kind) access_changed_ = access_.erase(id) > 0 || access_changed_;
+    if (kind == auth::access_key_kind) return access_.drop(id);
+    ++generation_;
     records_.erase(std::pair(std::string(kind), id));
 }
 
 void catalog::clear() {
+    ++generation_;
     records_.clear();
     groups_.clear();
     keys_.clear();
     access_.clear();
-    access_changed_ = true;
-}
-
-void catalog::set_default_limits(auth::key_limits limits) {
-    if (limits == default_limits_) return;
-    default_limits_ = std::move(limits);
-    for (auto& [id, key] : access_) {
-        if (!auth::is_leased(key) && auth::apply_default(key.limits, default_limits_))
-            access_changed_ = true;
-    }
-}
-
-std::shared_ptr<const auth::key_table> catalog::access_keys() {
-    if (access_changed_ || !table_) {
-        std::vector<auth::access_key> all;
-        all.reserve(access_.size());
-        expiries_.clear();
-        for (const auto& [id, key] : access_) {
-            all.push_back(key);
-            if (key.expires_at && !key.deleted && !auth::is_leased(key))
-                expiries_.emplace_back(*key.expires_at, id);
-        }
-        std::ranges::sort(expiries_);
-        table_ = std::make_shared<const auth::key_table>(std::move(all));
-        access_changed_ = false;
-    }
-    return table_;
-}
-
-std::vector<const auth::access_key*> catalog::expired_between(wall_time from, wall_time to) const {
-    std::vector<const auth::access_key*> ended;
-    for (auto it = std::ranges::upper_bound(expiries_, from, {},
-                                            &std::pair<wall_time, std::string>::first);
-         it != expiries_.end() && it->first <= to; ++it) {
-        const auto key = access_.find(it->second);
-        if (key != access_.end()) ended.push_back(&key->second);
-    }
-    return ended;
 }
 
 }  // namespace kw::jobs

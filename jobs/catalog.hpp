@@ -9,8 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "auth/access_key.hpp"
-#include "auth/key_table.hpp"
+#include "auth/key_book.hpp"
 #include "core/crypto.hpp"
 #include "core/error.hpp"
 #include "pool/pool_view.hpp"
@@ -35,15 +34,19 @@ class catalog {
     // file does; nothing is known then.
     result<void> load(const store::snapshot_file& saved);
     // For saving: what is known now, to be read by any thread. In order of kind and id.
-    [[nodiscard]] store::snapshot save() const;
+    [[nodiscard]] store::snapshot save();
 
     [[nodiscard]] std::uint64_t revision() const noexcept { return revision_; }
+    // Another number after each change of anything but access keys.
+    [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
     // Nothing has been read from the store itself yet.
     [[nodiscard]] bool from_file() const noexcept { return from_file_; }
-    // The raw records of a kind, by id.
+    // The raw records of a kind, by id. Of access keys there are none: access_keys() has them.
     [[nodiscard]] std::vector<const store::record*> of_kind(std::string_view kind) const;
     // The raw record; null: none.
     [[nodiscard]] const store::record* find(std::string_view kind, std::string_view id) const;
+    // Of a record of any kind; 0: none.
+    [[nodiscard]] std::uint64_t revision_of(std::string_view kind, std::string_view id) const;
 
     [[nodiscard]] const std::map<std::string, pool::group_ptr>& groups() const noexcept {
         return groups_;
@@ -51,15 +54,8 @@ class catalog {
     [[nodiscard]] const std::map<std::string, pool::key_ptr>& keys() const noexcept {
         return keys_;
     }
-    [[nodiscard]] std::shared_ptr<const auth::key_table> access_keys();
-    [[nodiscard]] const std::map<std::string, auth::access_key>& access_records() const noexcept {
-        return access_;
-    }
-    // Of access keys that name no limits.
-    void set_default_limits(auth::key_limits limits);
-    // Of the last access_keys(): those whose time ended after `from` and not after `to`.
-    [[nodiscard]] std::vector<const auth::access_key*> expired_between(wall_time from,
-                                                                       wall_time to) const;
+    [[nodiscard]] auth::key_book& access_keys() noexcept { return access_; }
+    [[nodiscard]] const auth::key_book& access_keys() const noexcept { return access_; }
 
   private:
     void take(const store::record& r);
@@ -69,16 +65,13 @@ class catalog {
     store::store& store_;
     const crypto::sealer& sealer_;
     std::uint64_t revision_ = 0;
+    std::uint64_t generation_ = 1;
     bool from_file_ = false;
-    bool access_changed_ = true;
     std::map<std::pair<std::string, std::string>, std::shared_ptr<const store::record>, std::less<>>
         records_;
     std::map<std::string, pool::group_ptr> groups_;
     std::map<std::string, pool::key_ptr> keys_;
-    std::map<std::string, auth::access_key> access_;
-    auth::key_limits default_limits_;
-    std::vector<std::pair<wall_time, std::string>> expiries_;  // by time; ids in access_
-    std::shared_ptr<const auth::key_table> table_;
+    auth::key_book access_;
 };
 
 }  // namespace kw::jobs

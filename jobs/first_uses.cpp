@@ -14,12 +14,12 @@ void first_uses::note(const std::string& access_key_id, wall_time at) {
 
 void first_uses::write(const catalog& known) {
     for (auto at = noted_.begin(); at != noted_.end();) {
-        const auto found = known.access_records().find(at->first);
-        if (found == known.access_records().end() || !auth::starts_at_first_use(found->second)) {
+        const auth::access_key* found = known.access_keys().find(at->first);
+        if (found == nullptr || !auth::starts_at_first_use(*found)) {
             at = noted_.erase(at);  // gone, or another replica was first
             continue;
         }
-        auth::access_key key = found->second;
+        auth::access_key key = *found;
         key.expires_at = at->second + key.options->expires_after;
         const auto put = store_.put(auth::to_record(key));
         if (!put && put.error().code == errc::store_unavailable) return;

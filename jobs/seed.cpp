@@ -22,11 +22,6 @@ result<void> write(store::store& to, store::record r) {
     return {};
 }
 
-std::uint64_t revision_of(const catalog& known, std::string_view kind, std::string_view id) {
-    const store::record* r = known.find(kind, id);
-    return r ? r->revision : 0;
-}
-
 std::optional<pool::nanoseconds> optional_ns(config::milliseconds value) {
     return pool::nanoseconds(value);
 }
@@ -39,8 +34,8 @@ result<bool> apply_declaration(std::string_view kind, const std::string& id,
     std::string wrapped;
     json_writer(wrapped).begin_object().field(kind, json).end_object();
     const store::record* last = known.find(declared_kind, id);
-    if (last != nullptr && last->json == wrapped && known.find(kind, id) != nullptr) return false;
-    auto put = write(with.store, {std::string(kind), id, revision_of(known, kind, id), json});
+    if (last != nullptr && last->json == wrapped && known.revision_of(kind, id) != 0) return false;
+    auto put = write(with.store, {std::string(kind), id, known.revision_of(kind, id), json});
     if (!put) return put.error();
     put = write(with.store, {std::string(declared_kind), id, last ? last->revision : 0, wrapped});
     if (!put) return put.error();
@@ -82,7 +77,7 @@ result<void> seed_keys(const config::settings& settings, const catalog& known,
                            std::string_view event) -> result<void> {
         for (const auto& key : keys) {
             auto put = write(with.store, {std::string(upstream_key_kind), key.id,
-                                          revision_of(known, upstream_key_kind, key.id),
+                                          known.revision_of(upstream_key_kind, key.id),
                                           pool::to_json(key, with.sealer)});
             if (!put) return put;
             log::event(log::level::info, event,
@@ -116,14 +111,17 @@ auth::access_key declared_access_key(const secret& text, const seed_context& wit
 
 // What few declared keys say.
 void take_over(const config::access_key_settings& d, auth::access_key& key) {
-    key.owner_name = d.owner_name;
-    key.owner_email = d.owner_email;
-    key.tags = d.tags;
-    key.endpoints = d.endpoints;
-    key.upstream_key = d.upstream_key;
     // Checked when the settings were loaded, as the networks were.
     if (auto limits = auth::limits_from_texts(d.limits)) key.limits = std::move(*limits);
     auth::key_options options;
+    options.owner_name = d.owner_name;
+    options.owner_email = d.owner_email;
+    options.tags = d.tags;
+    options.models_allow = d.models_allow;
+    options.models_deny = d.models_deny;
+    options.endpoints = d.endpoints;
+    options.group = d.group;
+    options.upstream_key = d.upstream_key;
     options.clients_allow = d.clients_allow;
     options.permissions = d.permissions;
     for (const auto& text : d.ips_allow)
@@ -152,21 +150,18 @@ result<void> seed_access_keys(const config::settings& settings, const catalog& k
         key.description = d.description;
         key.expires_at = d.expires_at;
         key.disabled = d.disabled;
-        key.models_allow = d.models_allow;
-        key.models_deny = d.models_deny;
-        key.group = d.group;
         key.multiplier_ppm = d.multiplier.value;
         take_over(d, key);
         declared.insert(key.id);
         if (auto put = declare_access_key(key, known, with); !put) return put;
     }
     // One that is declared no more is disabled, never forgotten: its books stay readable.
-    for (const auto& [id, key] : known.access_records()) {
-        if (!key.declared || key.disabled || declared.contains(id)) continue;
-        auth::access_key ended = key;
+    for (const auto& key : known.access_keys().all()) {
+        if (!key->declared || key->disabled || declared.contains(key->id)) continue;
+        auth::access_key ended = *key;
         ended.disabled = true;
         if (auto put = declare_access_key(ended, known, with); !put) return put;
-        log::event(log::level::info, "access_key.no_longer_declared", {{"id", id}});
+        log::event(log::level::info, "access_key.no_longer_declared", {{"id", key->id}});
     }
     return {};
 }

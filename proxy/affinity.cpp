@@ -66,8 +66,8 @@ error unavailable() {
 std::string exchange::object_owner() const {
     if (!access_ || snap_.settings->objects.isolation == config::object_isolation::none) return {};
     if (snap_.settings->objects.isolation == config::object_isolation::group &&
-        !access_->group.empty())
-        return "group:" + access_->group;
+        !access_->options->group.empty())
+        return "group:" + access_->options->group;
     return access_->id;
 }
 
@@ -284,8 +284,8 @@ net::task<fetched> exchange::fetch(std::string_view account, const std::string& 
     while (tried.size() < 2) {
         pool::pick_request r;
         if (access_) {
-            r.bound_group = access_->group;
-            r.bound_key = leased_ ? leased_->upstream_key : access_->upstream_key;
+            r.bound_group = access_->options->group;
+            r.bound_key = (leased_ ? leased_ : access_)->options->upstream_key;
         }
         r.restricted = true;
         r.only = members;

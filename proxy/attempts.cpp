@@ -84,8 +84,8 @@ pool::pick_request exchange::pick_request_now() const {
     r.model = route_.model;
     r.only_group = route_.group;
     if (access_) {
-        r.bound_group = access_->group;
-        r.bound_key = leased_ ? leased_->upstream_key : access_->upstream_key;
+        r.bound_group = access_->options->group;
+        r.bound_key = (leased_ ? leased_ : access_)->options->upstream_key;
     }
     r.tried = {tried_.data(), tried_.size()};
     r.estimated_tokens = endpoint_.billable

@@ -168,7 +168,8 @@ result<void> exchange::find_model() {
 
 result<void> exchange::check_model() const {
     if (!access_) return {};
-    const bool restricted = !access_->models_allow.empty() || !access_->models_deny.empty();
+    const bool restricted =
+        !access_->options->models_allow.empty() || !access_->options->models_deny.empty();
     if (!restricted || endpoint_.model_in == usage::model_place::none) return {};
     if (record_.model_asked.empty() && endpoint_.family == "models") return {};
     if (!record_.model_asked.empty() && auth::may_use_model(*access_, record_.model_asked))

@@ -232,7 +232,8 @@ net::task<socket_watch::verdict> socket_books::client_message(std::string& text)
     const std::string asked = fields->model;
     const pool::model_alias* alias = x_.snap_.aliases->find(asked);
     const pool::model_route route = alias ? alias->target : pool::model_route{asked, {}};
-    if (access_ && (!access_->models_allow.empty() || !access_->models_deny.empty()) &&
+    if (access_ &&
+        (!access_->options->models_allow.empty() || !access_->options->models_deny.empty()) &&
         (asked.empty() || !auth::may_use_model(*access_, asked))) {
         refuse(error(errc::model_not_allowed,
                      asked.empty()

@@ -26,6 +26,26 @@ LIMITS = {"import of 10,000 upstream keys": 2.0, "list page of 100,000 access ke
 MEMORY_MIB = 600
 
 
+def fill(folder, have, want):
+    """Copies of the first access key, each with a name and hash of its own."""
+    with sqlite3.connect(folder / "keywheel.db") as db:
+        row = db.execute("SELECT id, json FROM records WHERE kind='access_key' AND json LIKE '%scale-first%'")
+        first, text = row.fetchone()
+        before = next(part for part in text.split('"') if len(part) == 64)
+        revision, = db.execute("SELECT value FROM meta WHERE name='revision'").fetchone()
+
+        def copies():
+            for i in range(have, want):
+                mark = f"{i:08x}"
+                hashed = hashlib.sha256(mark.encode()).hexdigest()
+                other = text.replace(before, hashed).replace("scale-first", f"scale-{i}")
+                name = f"ak_scale{mark}"
+                yield "access_key", name, revision + 1 + i - have, 0, other.replace(first, name)
+        db.executemany("INSERT INTO records VALUES (?,?,?,?,?)", copies())
+        db.execute("UPDATE meta SET value=? WHERE name='revision'", (revision + want - have,))
+    db.close()
+
+
 class Scale(harness.EndToEnd):
     def figure(self, what, seconds):
         print(f"figure: {what}: {seconds * 1000:.0f} ms")
@@ -37,25 +57,6 @@ class Scale(harness.EndToEnd):
         took = time.monotonic() - began
         self.assertEqual(answer.status, status, answer)
         return took, answer.json()["data"]
-
-    def fill(self, folder, have, want):
-        """Copies of the first access key, each with a name and hash of its own."""
-        with sqlite3.connect(folder / "keywheel.db") as db:
-            row = db.execute("SELECT id, json FROM records WHERE kind='access_key' AND json LIKE '%scale-first%'")
-            first, text = row.fetchone()
-            before = next(part for part in text.split('"') if len(part) == 64)
-            revision, = db.execute("SELECT value FROM meta WHERE name='revision'").fetchone()
-
-            def copies():
-                for i in range(have, want):
-                    mark = f"{i:08x}"
-                    hashed = hashlib.sha256(mark.encode()).hexdigest()
-                    other = text.replace(before, hashed).replace("scale-first", f"scale-{i}")
-                    name = f"ak_scale{mark}"
-                    yield "access_key", name, revision + 1 + i - have, 0, other.replace(first, name)
-            db.executemany("INSERT INTO records VALUES (?,?,?,?,?)", copies())
-            db.execute("UPDATE meta SET value=? WHERE name='revision'", (revision + want - have,))
-        db.close()
 
     def test_scale(self):
         mock = self.mock()
@@ -72,10 +73,10 @@ class Scale(harness.EndToEnd):
         one = next(k for k in self.timed(proxy, "GET", "/admin/keys?limit=1")[1]["keys"])
         took = statistics.median(self.timed(proxy, "PATCH", f"/admin/keys/{one['id']}/notes", {"notes": f"{i}"})[0]
                                  for i in range(5))
-        print(f"figure: one edit among {IMPORTED} upstream keys: {took * 1000:.0f} ms")
+        print(f"figure: one edit among {IMPORTED} upstream keys: {took * 1000:.1f} ms")
 
         proxy.stop()
-        self.fill(data, 1, LISTED)
+        fill(data, 1, LISTED)
         proxy.start()
         proxy.wait_ready("/readyz")
         list_of = "/admin/access-keys?limit=100"
@@ -85,7 +86,7 @@ class Scale(harness.EndToEnd):
         print(f"figure: search in {LISTED} access keys: {took * 1000:.1f} ms")
 
         proxy.stop()
-        self.fill(data, LISTED, MANY)
+        fill(data, LISTED, MANY)
         began = time.monotonic()
         proxy.start()
         proxy.wait_ready("/readyz", 120)
@@ -99,6 +100,11 @@ class Scale(harness.EndToEnd):
             self.assertEqual(answer.status, 200, answer)
         took = self.timed(proxy, "POST", "/admin/access-keys", {"name": "one more"}, 201)[0]
         print(f"figure: one access key more: {took * 1000:.0f} ms")
+        took = statistics.median(
+            self.timed(proxy, "PATCH", f"/admin/access-keys/{made['id']}/toggle", {"disabled": bool(i % 2)})[0]
+            for i in range(6))
+        print(f"figure: one edit among {MANY} access keys: {took * 1000:.1f} ms")
+        print(f"figure: memory after that: {proxy.status_kib() / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":

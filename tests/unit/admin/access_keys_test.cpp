@@ -142,7 +142,7 @@ TEST_CASE("many access keys at once, each with its own result", "[admin]") {
         const auto record = stored(f, ids.back());
         CHECK(record.hash == auth::hash_key_text(secret(fixture::text(key, "key")), f.pepper));
         CHECK(record.name == "team-" + std::to_string(ids.size()));
-        CHECK(record.tags == std::vector<std::string>{"t"});
+        CHECK(record.options->tags == std::vector<std::string>{"t"});
     }
     for (const char* wrong :
          {R"({"count":0,"name":"x"})", R"({"count":1001,"name":"x"})", R"({"count":2})",

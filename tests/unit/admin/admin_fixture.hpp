@@ -8,6 +8,7 @@
 
 #include "admin/admin_api.hpp"
 #include "admin/trail.hpp"
+#include "auth/key_book.hpp"
 #include "config/settings.hpp"
 #include "core/crypto.hpp"
 #include "core/metrics.hpp"
@@ -61,12 +62,16 @@ struct fixture {
     fake_tests tests;
     fake_config config;
     trail audit{*store, clock, random_source(2)};
+    auth::key_book access_keys;
+    std::uint64_t level = 0;  // of access_keys
     admin_api api{services(), *auth::admin_guard::make(secret(admin_secret), true),
                   random_source(1)};
     std::string seen;  // every answer's body, for the search for canaries
 
     admin_services services() {
         return {.store = audit,
+                .access_keys = access_keys,
+                .follow = [this] { return follow(); },
                 .sealer = sealer,
                 .pepper = pepper,
                 .states = states,
@@ -83,6 +88,20 @@ struct fixture {
                 .declared_groups = [this] { return declared; },
                 .workers = 2,
                 .config = &config};
+    }
+    std::uint64_t follow() {
+        access_keys.set_default_limits(auth::default_limits(settings->limits));
+        const auto news = *store->changes_since(level);
+        if (news.reset) access_keys.clear();
+        for (const store::change& c : news.items) {
+            if (c.after.kind != auth::access_key_kind) continue;
+            if (c.erased)
+                access_keys.drop(c.after.id);
+            else
+                REQUIRE(access_keys.take(c.after).has_value());
+        }
+        REQUIRE_FALSE(news.more);
+        return level = news.revision;
     }
     static net::control_request request(std::string_view method, std::string_view target,
                                         std::string_view body = {}) {

@@ -59,15 +59,15 @@ TEST_CASE("an access key's text is shown once and opens the door", "[admin]") {
     auto key = *auth::access_key_from(*f.store->get("access_key", id));
     CHECK(key.hash == auth::hash_key_text(secret(text), f.pepper));
     CHECK(key.multiplier_ppm == 500'000);
-    CHECK(key.group == "g");
+    CHECK(key.options->group == "g");
 
     f.seen.clear();
     f.call("PUT", "/admin/access-keys/" + id,
            R"({"expires_at":null,"models_allow":null,"tags":["t"]})");
     key = *auth::access_key_from(*f.store->get("access_key", id));
     CHECK_FALSE(key.expires_at.has_value());
-    CHECK(key.models_allow.empty());
-    CHECK(key.tags == std::vector<std::string>{"t"});
+    CHECK(key.options->models_allow.empty());
+    CHECK(key.options->tags == std::vector<std::string>{"t"});
     CHECK(key.name == "ci");
     CHECK(f.call("PATCH", "/admin/access-keys/" + id + "/toggle").at("disabled").as_bool());
     CHECK_FALSE(f.call("PATCH", "/admin/access-keys/" + id + "/toggle", R"({"disabled":false})")

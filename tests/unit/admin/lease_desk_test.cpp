@@ -135,7 +135,7 @@ TEST_CASE("what is handed out is bound to the upstream key, its holder and its t
     REQUIRE(records.size() == 1);
     CHECK(records[0].json.find(got->key.reveal()) == std::string::npos);
     const auto key = *auth::access_key_from(records[0]);
-    CHECK(key.upstream_key == "uk_1");
+    CHECK(key.options->upstream_key == "uk_1");
     CHECK(*key.expires_at == got->until);
     const auth::key_table table({key, f.holder});
     auth::authenticator who(f.pepper);
@@ -172,9 +172,9 @@ TEST_CASE("who may take what", "[admin][lease]") {
     CHECK(f.one.allocate(f.holder, "none", 0s).error() == refusal::no_such_group);
     CHECK(f.one.allocate(f.holder, "", 25h).error() == refusal::bad_ttl);
     CHECK(f.one.allocate(f.holder, "", -1s).error() == refusal::bad_ttl);
-    f.holder.group = "g";
+    f.holder.options.edit().group = "g";
     CHECK(f.one.allocate(f.holder, "raw", 0s).error() == refusal::no_key);
-    f.holder.group.clear();
+    f.holder.options.edit().group.clear();
     const auto raw = f.one.allocate(f.holder, "raw", 0s);
     REQUIRE(raw.has_value());
     CHECK(raw->key.reveal() == "value-of-uk_2");
@@ -186,7 +186,7 @@ TEST_CASE("who may take what", "[admin][lease]") {
     CHECK(f.access_keys() == 0);
     CHECK(f.one.release_key(f.other, raw->key).error() == refusal::unknown);
     CHECK(f.one.release_key(f.holder, raw->key)->remaining == 0);
-    f.holder.upstream_key = "uk_1";
+    f.holder.options.edit().upstream_key = "uk_1";
     CHECK(pool::upstream_key_of(f.one.allocate(f.holder, "", 0s)->id) == "uk_1");
 
     // A key that cannot be used is not lent.

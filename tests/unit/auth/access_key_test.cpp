@@ -13,9 +13,6 @@ access_key full_key() {
     k.id = "ak_1";
     k.name = "build \"bot\"";
     k.description = "zwölf";
-    k.owner_name = "Ann";
-    k.owner_email = "ann@example.org";
-    k.tags = {"a", "b"};
     k.hash = crypto::sha256("x");
     k.masked = "sk-…wxyz";
     k.created = wall_time(std::chrono::milliseconds(1'767'225'600'123));
@@ -23,13 +20,16 @@ access_key full_key() {
     k.disabled = true;
     k.deleted = true;
     k.declared = true;
-    k.models_allow = {"gpt-*"};
-    k.models_deny = {"gpt-4*", "o1"};
-    k.endpoints = {"chat"};
-    k.group = "main";
-    k.upstream_key = "uk_2";
     k.multiplier_ppm = 1'500'000;
-    k.options.edit() = {.clients_allow = {"curl/*"},
+    k.options.edit() = {.owner_name = "Ann",
+                        .owner_email = "ann@example.org",
+                        .tags = {"a", "b"},
+                        .models_allow = {"gpt-*"},
+                        .models_deny = {"gpt-4*", "o1"},
+                        .endpoints = {"chat"},
+                        .group = "main",
+                        .upstream_key = "uk_2",
+                        .clients_allow = {"curl/*"},
                         .ips_allow = {*net::cidr::parse("10.0.0.0/8"), *net::cidr::parse("::1")},
                         .origins_allow = {"https://app.example.com"},
                         .earlier_hash = crypto::sha256("w"),
@@ -104,14 +104,14 @@ TEST_CASE("models and endpoints that a key may use") {
     access_key k;
     CHECK(may_use_model(k, "anything"));
     CHECK(may_use_endpoint(k, "files"));
-    k.models_allow = {"gpt-*", "o1"};
-    k.models_deny = {"gpt-4*"};
+    k.options.edit().models_allow = {"gpt-*", "o1"};
+    k.options.edit().models_deny = {"gpt-4*"};
     CHECK(may_use_model(k, "gpt-3.5"));
     CHECK(may_use_model(k, "o1"));
     CHECK_FALSE(may_use_model(k, "gpt-4o"));
     CHECK_FALSE(may_use_model(k, "claude"));
     CHECK_FALSE(may_use_model(k, ""));
-    k.endpoints = {"chat"};
+    k.options.edit().endpoints = {"chat"};
     CHECK(may_use_endpoint(k, "chat"));
     CHECK_FALSE(may_use_endpoint(k, "files"));
 }

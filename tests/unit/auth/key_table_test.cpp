@@ -34,7 +34,6 @@ TEST_CASE("an empty table knows nothing") {
     const key_table table;
     CHECK(table.size() == 0);
     CHECK(table.find(hash_of(0)) == nullptr);
-    CHECK(table.find_id("ak_0") == nullptr);
 }
 
 TEST_CASE("every key is found and no other") {
@@ -100,6 +99,27 @@ TEST_CASE("a table that grows key by key stays right") {
     CHECK(table.size() == 3'000);
     for (int i = 0; i < 3'000; ++i)
         REQUIRE(table.find(hash_of(i)) != nullptr);
+}
+
+TEST_CASE("many changes make one generation, in their order", "[auth]") {
+    const key_table before(many(1'000));
+    std::vector<key_change> changes;
+    for (int i = 0; i < 300; ++i) {
+        access_key anew = numbered(i);
+        anew.hash = hash_of(5'000 + i);
+        changes.push_back({hash_of(i), std::make_shared<const access_key>(anew)});
+    }
+    changes.push_back({hash_of(5'000), nullptr});
+    changes.push_back({std::nullopt, std::make_shared<const access_key>(numbered(9'000))});
+    const key_table after = before.with(changes);
+    CHECK(after.size() == 1'000);
+    CHECK(after.find(hash_of(0)) == nullptr);
+    CHECK(after.find(hash_of(5'000)) == nullptr);
+    CHECK(after.find(hash_of(5'299))->id == "ak_299");
+    CHECK(after.find(hash_of(9'000)) == changes.back().come.get());
+    CHECK(after.find(hash_of(700)) == before.find(hash_of(700)));
+    CHECK(before.find(hash_of(0)) != nullptr);
+    CHECK(before.size() == 1'000);
 }
 
 TEST_CASE("a key is found by its earlier text, too, in every generation that has it") {

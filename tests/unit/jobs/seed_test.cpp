@@ -92,12 +92,12 @@ TEST_CASE("access keys are known by their text, and disabled once declared no mo
     const secret text("access-key-of-a-client-0001");
     f.settings.auth.access_keys.push_back(text);
     f.start();
-    const auto table = f.known.access_keys();
+    const auto table = f.known.access_keys().table();
     REQUIRE(table != nullptr);
     const auto count = [&] {
         std::size_t enabled = 0;
-        for (const auto& [id, key] : f.known.access_records())
-            if (!key.disabled) ++enabled;
+        for (const auto& key : f.known.access_keys().all())
+            if (!key->disabled) ++enabled;
         return enabled;
     };
     CHECK(count() == 1);
@@ -116,8 +116,8 @@ TEST_CASE("a declared access key that was edited keeps the edit until its declar
     declared.key = secret("access-key-of-a-client-0001");
     f.start();
     const auto only = [&] {
-        REQUIRE(f.known.access_records().size() == 1);
-        return f.known.access_records().begin()->second;
+        REQUIRE(f.known.access_keys().all().size() == 1);
+        return **f.known.access_keys().all().begin();
     };
     auto edited = only();
     edited.disabled = true;
@@ -166,13 +166,13 @@ TEST_CASE("a declared access key carries all that one of the API may") {
     a.queue_timeout = 2s;
     f.settings.access_keys.push_back(a);
     f.start();
-    REQUIRE(f.known.access_records().size() == 1);
-    const auto& key = f.known.access_records().begin()->second;
-    CHECK(key.owner_name == "Ada");
-    CHECK(key.owner_email == "ada@example.com");
-    CHECK(key.tags == a.tags);
-    CHECK(key.endpoints == a.endpoints);
-    CHECK(key.upstream_key == "uk_1");
+    REQUIRE(f.known.access_keys().all().size() == 1);
+    const auto& key = **f.known.access_keys().all().begin();
+    CHECK(key.options->owner_name == "Ada");
+    CHECK(key.options->owner_email == "ada@example.com");
+    CHECK(key.options->tags == a.tags);
+    CHECK(key.options->endpoints == a.endpoints);
+    CHECK(key.options->upstream_key == "uk_1");
     CHECK(key.limits.set->items().front().cap == 3);
     CHECK(auth::has_permission(key, "lease"));
     CHECK(auth::may_call_with(key, "curl/8"));
@@ -196,20 +196,20 @@ TEST_CASE("default limits come and go without a change of the records") {
     f.settings.access_keys.push_back(a);
     f.start();
     const auto limit_of = [&](const char* name) {
-        for (const auto& [id, key] : f.known.access_records())
-            if (key.name == name) return key.limits ? key.limits.set->items().front().cap : 0;
+        for (const auto& key : f.known.access_keys().all())
+            if (key->name == name) return key->limits ? key->limits.set->items().front().cap : 0;
         return std::int64_t{-1};
     };
     const auto revision = f.known.revision();
     CHECK(limit_of("plain") == 0);
-    const auto before = f.known.access_keys();
+    const auto before = f.known.access_keys().table();
     f.settings.limits.default_requests = 7;
-    f.known.set_default_limits(auth::default_limits(f.settings.limits));
+    f.known.access_keys().set_default_limits(auth::default_limits(f.settings.limits));
     CHECK(limit_of("plain") == 7);
     CHECK(limit_of("free") == 0);
-    CHECK(f.known.access_keys() != before);  // the workers' table is made anew
+    CHECK(f.known.access_keys().table() != before);  // the workers' table is made anew
     f.start();
     CHECK(f.known.revision() == revision);
-    f.known.set_default_limits({});
+    f.known.access_keys().set_default_limits({});
     CHECK(limit_of("plain") == 0);
 }
