@@ -26,7 +26,7 @@ test('files', async () => {
         assert.equal((await ai().files.retrieve(id)).id, id);
         assert.ok((await (await ai().files.content(id)).text()).length > 0);
     }
-    assert.deepEqual(mine(await ids(ai().files.list({ limit: 2 })), made), made.toReversed());
+    assert.deepEqual(mine(await ids(ai().files.list({ limit: 2 })), made), [...made].reverse());
     assert.ok((await ai().files.delete(made[0])).deleted);
 });
 
@@ -93,5 +93,5 @@ test('videos', async () => {
     const made = [];
     for (let i = 0; i < 7; ++i) made.push((await ai().videos.create({ prompt: 'p', model: 'sora-2' })).id);
     for (const id of made) assert.equal((await ai().videos.retrieve(id)).id, id);
-    assert.deepEqual(mine(await ids(ai().videos.list({ limit: 3 })), made), made.toReversed());
+    assert.deepEqual(mine(await ids(ai().videos.list({ limit: 3 })), made), [...made].reverse());
 });
