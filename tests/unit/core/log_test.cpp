@@ -133,7 +133,7 @@ TEST_CASE("a reader that does not read costs lines, not memory or the caller's t
     log::start(
         {.min = log::level::info, .json = true, .file = "/dev/fd/" + std::to_string(ends[1])});
     const std::string long_value(4000, 'x');
-    constexpr std::uint64_t sent = 3000;  // 12 MB
+    constexpr std::uint64_t sent = 6000;  // 24 MB, thrice what may wait in memory
     for (std::uint64_t i = 0; i < sent; ++i)
         log::event(log::level::info, "e", {{"value", long_value}});
     const auto lost = log::dropped();
