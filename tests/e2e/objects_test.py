@@ -66,17 +66,6 @@ class Objects(harness.EndToEnd):
         self.assertEqual(made.status, 201, made)
         return made.json()["data"]["key"]
 
-    def wait_for_accounts(self, mock, proxy, *others):
-        """Each key has answered once, and its account is known."""
-        for _ in range(30):
-            self.ok(proxy.post("/v1/chat/completions", {"model": "m", "messages": []}))
-        for process in (proxy, *others):
-            def asked(tries=iter(range(10**6))):
-                before = mock.books(limit=0)["total"]["requests"]
-                self.assertEqual(process.get(f"/v1/files/file-wait{next(tries)}").status, 404)
-                return mock.books(limit=0)["total"]["requests"] - before
-            harness.wait_until("three accounts are known", lambda: asked() == 4)
-
     def test_every_strategy_a_restart_and_another_replica(self):
         for strategy in harness.STRATEGIES:
             with self.subTest(strategy):
@@ -99,7 +88,6 @@ class Objects(harness.EndToEnd):
 
     def test_lists_over_all_accounts(self):
         mock, (a, b) = self.three_accounts(env={"KEYWHEEL_OBJECTS_PLACEMENT": "spread"})
-        self.wait_for_accounts(mock, a, b)
         for family in ("files", "vector_stores", "assistants", "conversations"):
             made = [self.make((a, b)[i % 2], family) if family != "vector_stores" else
                     self.ok((a, b)[i % 2].post("/v1/vector_stores", {}))["id"] for i in range(25)]
@@ -190,7 +178,6 @@ class Objects(harness.EndToEnd):
 
     def test_keys_and_accounts_that_are_out(self):
         mock, (a, b) = self.three_accounts()
-        self.wait_for_accounts(mock, a, b)
         file = self.make(a, "files")
         answer = a.get(f"/v1/files/{file}")
         account = answer.headers["openai-organization"]
@@ -219,7 +206,6 @@ class Objects(harness.EndToEnd):
 
     def test_an_id_that_nobody_knows_is_looked_for(self):
         mock, (a, b) = self.three_accounts()
-        self.wait_for_accounts(mock, a, b)
         # Made past keywheel, one in each account.
         made = []
         for key in ACCOUNT_KEYS[::2]:
