@@ -47,6 +47,11 @@ std::string home_of(std::string_view owner) {
     return "home:" + std::string(owner);
 }
 
+// The id under which the store keeps a key of an account. No object's id has a slash.
+std::string stand_in_of(std::string_view account) {
+    return "account/" + std::string(account);
+}
+
 std::chrono::seconds seconds_of(const config::object_settings& s, object_keep keep) {
     const auto length = keep == object_keep::response ? s.response_lifetime
                         : keep == object_keep::brief  ? s.short_lifetime
@@ -107,7 +112,51 @@ bool exchange::is_about_objects() {
 
 void exchange::restrict_to(std::string_view account) {
     objects_->account = snap_.accounts->canonical(account);
-    objects_->members = snap_.accounts->members(account);
+    objects_->members = members_of(account);
+}
+
+std::vector<pool::account_member> exchange::members_of(std::string_view account) const {
+    auto all = snap_.accounts->members(account);
+    if (!all.empty()) return all;
+    const auto at = std::ranges::find(objects_->stand_ins, account,
+                                      &std::pair<std::string, std::string>::first);
+    if (at != objects_->stand_ins.end()) all = snap_.accounts->members(at->second);
+    return all;
+}
+
+// Another replica may have learned a moment ago whose a key is, and bound objects to that account;
+// the key itself is known here.
+net::task<result<void>> exchange::find_stand_ins(std::vector<std::string> accounts) {
+    std::erase_if(accounts, [this](const std::string& a) { return !members_of(a).empty(); });
+    std::ranges::sort(accounts);
+    accounts.erase(std::ranges::unique(accounts).begin(), accounts.end());
+    if (accounts.empty()) co_return result<void>();
+    std::vector<std::string> ids;
+    for (const std::string& a : accounts)
+        ids.push_back(stand_in_of(a));
+    auto places = co_await ask_places(ids);
+    if (!places) co_return places.error();
+    for (std::size_t i = 0; i < accounts.size() && i < places->size(); ++i) {
+        if ((*places)[i].known)
+            objects_->stand_ins.emplace_back(std::move(accounts[i]), (*places)[i].account);
+        else
+            w_.objects().put(std::move(ids[i]), {}, w_.loop().now() + missed_for);
+    }
+    co_return result<void>();
+}
+
+void exchange::add_stand_in(std::vector<store::object_binding>& all, const std::string& account,
+                            const pool::upstream_key& key) {
+    std::string id = stand_in_of(account);
+    if (account == key.id || id.size() > store::max_object_id) return;
+    const mono_time now = w_.loop().now();
+    if (const auto* known = w_.objects().find(id, now); known != nullptr && known->known) return;
+    w_.objects().put(id, {true, key.id, {}}, now + known_for);
+    all.push_back({std::move(id),
+                   key.id,
+                   {},
+                   seconds_of(snap_.settings->objects, object_keep::lasting),
+                   false});
 }
 
 // The next of the accounts where a new object may go; at last any. False: there is none.
@@ -185,6 +234,11 @@ net::task<exchange::step> exchange::find_account() {
         }
     }
     if (places.size() > work.refs.size()) work.home = places.back().account;
+    std::vector<std::string> named;
+    for (const store::object_place& place : places)
+        if (place.known) named.emplace_back(snap_.accounts->canonical(place.account));
+    auto keys_known = co_await find_stand_ins(std::move(named));
+    if (!keys_known) co_return co_await refuse_object(keys_known.error());
     places.resize(work.refs.size());
     const bool bound = access_ && !pick_request_now().bound_key.empty();
     const bool places_new = work.route.places && !bound &&
@@ -210,7 +264,7 @@ net::task<exchange::step> exchange::find_account() {
             co_return co_await refuse_object(std::move(e));
         }
         const std::string_view name = snap_.accounts->canonical(place.account);
-        if (ref.firm && snap_.accounts->members(name).empty()) {
+        if (ref.firm && members_of(name).empty()) {
             // Its keys are gone, or it goes by another label now.
             lost = true;
             if (!ref.place.empty() && unknown == nullptr) unknown = &ref;
@@ -265,11 +319,13 @@ net::task<exchange::step> exchange::search_object(const object_ref& ref) {
         restrict_to(account);
         objects_->pinned = true;
         const id_kind* kind = kind_of(ref.id);
-        store::object_binding b{
-            ref.id, objects_->account, objects_->owner,
-            seconds_of(snap_.settings->objects, kind ? kind->keep : objects_->route.keep), true};
-        w_.objects().put(ref.id, {true, b.account, b.owner}, w_.loop().now() + known_for);
-        w_.shared().objects->bind({std::move(b)}, [](bool) {});
+        std::vector<store::object_binding> all;
+        add_stand_in(all, got.account, *got.key);
+        w_.objects().put(ref.id, {true, got.account, objects_->owner}, w_.loop().now() + known_for);
+        all.push_back(
+            {ref.id, got.account, objects_->owner,
+             seconds_of(snap_.settings->objects, kind ? kind->keep : objects_->route.keep), true});
+        w_.shared().objects->bind(std::move(all), [](bool) {});
         co_return step::again;
     }
     w_.objects().put(ref.id, {}, w_.loop().now() + missed_for);
@@ -279,7 +335,7 @@ net::task<exchange::step> exchange::search_object(const object_ref& ref) {
 // A GET of our own, with the client's headers and a key of the account.
 net::task<fetched> exchange::fetch(std::string_view account, const std::string& target) {
     fetched out;
-    const auto members = snap_.accounts->members(account);
+    const auto members = members_of(account);
     boost::container::static_vector<pool::slot_id, 4> tried;
     while (tried.size() < 2) {
         pool::pick_request r;
@@ -330,6 +386,9 @@ net::task<fetched> exchange::fetch(std::string_view account, const std::string& 
             else
                 call.drop();
             out.status = whole ? call.head().status() : 0;
+            out.account = told_account(call.head(), *picked);
+            if (out.account.empty()) out.account = snap_.accounts->of(*picked->key);
+            out.key = picked->key;
             result.status = static_cast<std::uint16_t>(call.head().status());
             break;
         }
@@ -352,19 +411,27 @@ net::task<fetched> exchange::fetch(std::string_view account, const std::string& 
 void exchange::note_account(const pool::picked& picked) {
     if (!snap_.accounts || !w_.shared().account_told) return;
     if (!objects_ && !w_.is_first_answer_of(picked.key)) return;
-    if (!pool::account_table::may_learn(*picked.key)) return;
-    const std::string_view organization = call_.head().find(net::header_id::openai_organization);
-    const std::string_view project = call_.head().find(net::header_id::openai_project);
+    const std::string label = told_account(call_.head(), picked);
+    if (objects_) objects_->told = label;
+    if (!label.empty() && snap_.accounts->of(*picked.key) != label)
+        w_.shared().account_told(picked.key->id, label);
+}
+
+std::string exchange::told_account(const net::http_head& answer, const pool::picked& picked) const {
+    std::string label;
+    if (!pool::account_table::may_learn(*picked.key)) return label;
+    const std::string_view organization = answer.find(net::header_id::openai_organization);
+    const std::string_view project = answer.find(net::header_id::openai_project);
     // Keys of one organisation but different projects do not share; so both must be told.
     const auto plain = [](std::string_view text) {
         return !text.empty() && text.size() <= 80 && std::ranges::all_of(text, [](char c) {
             return c > ' ' && c < 0x7f && c != '"' && c != '\\';
         });
     };
-    if (!plain(organization) || !plain(project)) return;
-    std::string label = target_of(picked).authority;
+    if (!plain(organization) || !plain(project)) return label;
+    label = target_of(picked).authority;
     label.append("/").append(organization).append("/").append(project);
-    if (snap_.accounts->of(*picked.key) != label) w_.shared().account_told(picked.key->id, label);
+    return label;
 }
 
 bool exchange::learns_from_answer(const pool::picked&) const {
@@ -374,7 +441,8 @@ bool exchange::learns_from_answer(const pool::picked&) const {
 }
 
 std::vector<store::object_binding> exchange::take_bindings(const pool::upstream_key& key) {
-    const std::string_view account = snap_.accounts->of(key);
+    const std::string account =
+        objects_->told.empty() ? std::string(snap_.accounts->of(key)) : objects_->told;
     std::vector<store::object_binding> out;
     const mono_time now = w_.loop().now();
     for (auto& f : objects_->reader.take()) {
@@ -387,17 +455,17 @@ std::vector<store::object_binding> exchange::take_bindings(const pool::upstream_
         if (f.made && objects_->route.places && !objects_->pinned &&
             snap_.accounts->canonical(objects_->home) != account) {
             const std::string home = home_of(objects_->owner);
-            w_.objects().put(home, {true, std::string(account), objects_->owner}, now + known_for);
-            out.push_back({home, std::string(account), objects_->owner,
+            w_.objects().put(home, {true, account, objects_->owner}, now + known_for);
+            out.push_back({home, account, objects_->owner,
                            seconds_of(snap_.settings->objects, object_keep::lasting),
                            objects_->home.empty()});
         }
         // Of one that is only named we do not know whether it has been another's for long.
-        if (f.made)
-            w_.objects().put(f.id, {true, std::string(account), objects_->owner}, now + known_for);
-        out.push_back({std::move(f.id), std::string(account), objects_->owner,
+        if (f.made) w_.objects().put(f.id, {true, account, objects_->owner}, now + known_for);
+        out.push_back({std::move(f.id), account, objects_->owner,
                        seconds_of(snap_.settings->objects, keep), !f.made});
     }
+    if (!out.empty()) add_stand_in(out, account, key);
     return out;
 }
 

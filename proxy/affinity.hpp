@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "pool/pool_view.hpp"
@@ -22,12 +23,17 @@ struct object_work {
     std::size_t next_home = 0;
     std::string home;  // the account where the owner's objects have gone so far; "" : none
     id_reader reader;
+    std::string told;  // the account that the last answer has named; "" : none
+    // Accounts of which this process knows no key yet, each with the id of one.
+    std::vector<std::pair<std::string, std::string>> stand_ins;
 };
 
 // An answer that an exchange has asked for by itself.
 struct fetched {
     int status = 0;  // 0: there was none
     std::string body;
+    std::string account;                      // as the answer, the operator or the key's id says
+    const pool::upstream_key* key = nullptr;  // that was asked
 };
 
 }  // namespace kw::proxy

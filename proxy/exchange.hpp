@@ -98,6 +98,12 @@ class exchange {
     net::task<step> find_account();  // again: go on; otherwise an answer has been sent
     net::task<result<std::vector<store::object_place>>> ask_places(std::vector<std::string> ids);
     net::task<step> search_object(const object_ref& ref);
+    // Finds a key for each of these accounts that has none here yet.
+    net::task<result<void>> find_stand_ins(std::vector<std::string> accounts);
+    [[nodiscard]] std::vector<pool::account_member> members_of(std::string_view account) const;
+    // Lets other replicas find the key of an account that they do not know yet.
+    void add_stand_in(std::vector<store::object_binding>& all, const std::string& account,
+                      const pool::upstream_key& key);
     [[nodiscard]] bool merges_list() const;
     net::task<bool> serve_list();
     net::task<result<std::vector<std::string>>> accounts_of_owner();
@@ -111,6 +117,8 @@ class exchange {
     void restrict_to(std::string_view account);
     bool move_home();
     void note_account(const pool::picked& picked);
+    [[nodiscard]] std::string told_account(const net::http_head& answer,
+                                           const pool::picked& picked) const;
     [[nodiscard]] bool learns_from_answer(const pool::picked& picked) const;
     net::task<void> learn_answer(const pool::picked& picked, relay_plan& plan);
     [[nodiscard]] std::vector<store::object_binding> take_bindings(const pool::upstream_key& key);

@@ -45,6 +45,8 @@ net::task<result<std::vector<std::string>>> exchange::accounts_of_owner() {
             names.emplace_back(snap_.accounts->canonical(name));
         }
     }
+    auto keys_known = co_await find_stand_ins(names);
+    if (!keys_known) co_return keys_known.error();
     std::ranges::sort(names);
     names.erase(std::ranges::unique(names).begin(), names.end());
     co_return names;

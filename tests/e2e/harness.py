@@ -350,26 +350,7 @@ class EndToEnd(unittest.TestCase):
         processes = [self.keywheel(name=f"keywheel-{number}-{i}", config=config,
                                    env={"ENCRYPTION_KEY": "e" * 43, "REDIS_URL": redis.url, **(env or {})})
                      for i in range(replicas)]
-        self.wait_for_accounts(mock, *processes)
         return mock, processes
-
-    def wait_for_accounts(self, mock, *processes):
-        """Each key has answered once, and every replica knows whose it is: until then two keys are two accounts."""
-        tries = iter(range(10**6))
-        first = processes[0]
-        for key in first.admin("GET", "/admin/keys").json()["data"]["keys"]:
-            bound = first.admin("POST", "/admin/access-keys", {"name": "asks one", "upstream_key": key["id"]})
-            self.assertEqual(bound.status, 201, bound)
-            headers = {"authorization": f"Bearer {bound.json()['data']['key']}"}
-            wait_until("the key answers", lambda by=headers: first.post(
-                "/v1/chat/completions", {"model": "m", "messages": []}, headers=by).status == 200)
-        for process in processes:
-            def asked(by=process):
-                # An id that nobody knows is looked for once in each account.
-                before = mock.books(limit=0)["total"]["requests"]
-                self.assertEqual(by.get(f"/v1/files/file-wait{next(tries)}").status, 404)
-                return mock.books(limit=0)["total"]["requests"] - before
-            wait_until("three accounts are known", lambda ask=asked: ask() == 4)
 
     def run_child(self, argv, env=None, timeout=200.0):
         """Runs a client program to its end; its output is shown when it fails."""

@@ -2,7 +2,9 @@
 two keys each: under every strategy each is found again, lists are whole and in order, a restart and a second
 replica in the middle go on, access keys do not see one another's objects, a banned account is told with 409, and an
 id that keywheel has never seen is looked for in each account. Mostly one request at a time; figures are for those."""
+import concurrent.futures
 import json
+import signal
 import statistics
 import time
 
@@ -78,6 +80,46 @@ class Objects(harness.EndToEnd):
                 self.find_all(lambda: a, made)
                 for process in (a, b):
                     process.stop()
+
+    def learn_accounts(self, mock, proxy):
+        """Answers tell whose a key is, so each has to give one; then one key of each account is asked for an id."""
+        for key in proxy.admin("GET", "/admin/keys").json()["data"]["keys"]:
+            made = proxy.admin("POST", "/admin/access-keys", {"name": "asks one", "upstream_key": key["id"]})
+            headers = {"authorization": f"Bearer {made.json()['data']['key']}"}
+            harness.wait_until("the key answers", lambda by=headers: proxy.post(
+                "/v1/chat/completions", {"model": "m", "messages": []}, headers=by).status == 200)
+        tries = iter(range(10**6))
+
+        def looked_for():
+            before = mock.books(limit=0)["total"]["requests"]
+            self.assertEqual(proxy.get(f"/v1/files/file-none{next(tries)}").status, 404)
+            return mock.books(limit=0)["total"]["requests"] - before
+        harness.wait_until("three accounts are known", lambda: looked_for() <= 4)
+
+    def test_a_replica_that_does_not_know_the_accounts_yet(self):
+        """What one replica has learned a moment ago leads the other to the key that made the object."""
+        mock, (a, b) = self.three_accounts()
+        b.signal(signal.SIGSTOP)
+        self.learn_accounts(mock, a)
+        made = [self.make(a, "files") for _ in range(2)]
+        answers = [self.ok(a.post("/v1/responses", {"model": "m", "input": "x"}))["id"] for _ in range(6)]
+        asks = [("GET", f"/v1/files/{made[0]}", None), ("GET", "/v1/files", None),
+                ("POST", "/v1/batches", {"input_file_id": made[0], "endpoint": "/v1/responses"}),
+                ("POST", "/v1/vector_stores", {"file_ids": made})]
+        asks += [("POST", "/v1/responses", {"model": "m", "input": "x", "previous_response_id": each})
+                 for each in answers]
+        with concurrent.futures.ThreadPoolExecutor(len(asks)) as pool:
+            # They wait in its sockets when it goes on, so it has had no time to read what is new.
+            begun = [pool.submit(b.request, *ask) for ask in asks]
+            time.sleep(0.3)
+            b.signal(signal.SIGCONT)
+            got = [each.result() for each in begun]
+        for ask, answer in zip(asks, got):
+            self.assertIn(answer.status, (200, 201), (ask, answer))
+        listed = [item["id"] for item in got[1].json()["data"]]
+        self.assertEqual([listed.count(each) for each in made], [1, 1], listed)
+        print(f"figure: first requests about objects of accounts that are new to a replica: {len(asks)}, served "
+              f"{len(got)}")
 
     def test_embedded_store_and_a_restart(self):
         mock = self.mock(tls=False, accounts=";".join(ACCOUNT_KEYS))
@@ -178,6 +220,8 @@ class Objects(harness.EndToEnd):
 
     def test_keys_and_accounts_that_are_out(self):
         mock, (a, b) = self.three_accounts()
+        for process in (a, b):
+            self.learn_accounts(mock, process)
         file = self.make(a, "files")
         answer = a.get(f"/v1/files/{file}")
         account = answer.headers["openai-organization"]
@@ -213,6 +257,7 @@ class Objects(harness.EndToEnd):
         for file in made:
             self.ok(a.get(f"/v1/files/{file}"))
             self.ok(b.post("/v1/batches", {"input_file_id": file, "endpoint": "/v1/responses"}))
+        self.learn_accounts(mock, a)
         before = mock.books(limit=0)["total"]["requests"]
         self.assertEqual(a.get("/v1/files/file-nowhere").status, 404)
         asked = mock.books(limit=0)["total"]["requests"] - before
