@@ -17,6 +17,7 @@ using hours_since_epoch = std::chrono::sys_time<std::chrono::hours>;
 
 constexpr std::int64_t max_tokens = 1'000'000'000'000;
 constexpr nanodollars max_cost = 1'000'000'000'000'000;
+constexpr std::string_view late_suffix = ".late";
 
 struct cell_key {
     dimension by;
@@ -36,7 +37,7 @@ using cells = boost::unordered_flat_map<cell_key, aggregate>;
 
 aggregate counts_of(const ledger_record& r) {
     aggregate one;
-    if (!r.operator_cost) {
+    if (!r.operator_cost && !is_late(r.id)) {
         one.requests = 1;
         one.errors = r.end == exchange_end::completed ? 0 : 1;
     }
@@ -93,6 +94,14 @@ std::size_t shard_of(std::string_view access_key_id) noexcept {
     for (const char c : access_key_id)
         hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
     return hash % shard_count;
+}
+
+std::string late_id(std::string_view exchange_id) {
+    return std::string(exchange_id) + std::string(late_suffix);
+}
+
+bool is_late(std::string_view record_id) noexcept {
+    return record_id.ends_with(late_suffix);
 }
 
 wall_time bucket_begin(span length, wall_time at) noexcept {

@@ -20,6 +20,12 @@ inline constexpr std::size_t shard_count = 16;
 // FNV-1a of the id, modulo shard_count. Never change it: stored data depends on it.
 [[nodiscard]] std::size_t shard_of(std::string_view access_key_id) noexcept;
 
+// The id of a record of what an exchange has made and what cost something later (a background
+// response, a batch). Such a record may be written by several processes, with the same access key
+// in each: the first one counts. It counts no request.
+[[nodiscard]] std::string late_id(std::string_view exchange_id);
+[[nodiscard]] bool is_late(std::string_view record_id) noexcept;
+
 using batch_numbers = std::array<std::uint64_t, shard_count>;
 
 // Numbers of one (journal, shard) count up from 1 without gaps; the bytes behind a number never

@@ -21,6 +21,7 @@ struct step {
     object_desk::listed listed;
     std::vector<object_binding> all;
     object_desk::bound bound;
+    object_desk::work work;
 };
 
 error too_many() {
@@ -63,12 +64,14 @@ struct object_desk::impl {
     // The steps of one kind that stand first, together.
     void serve(std::deque<step>& all) {
         std::vector<step> some;
-        const auto kind = [](const step& s) { return s.bound ? 0 : s.found ? 1 : 2; };
+        const auto kind = [](const step& s) {
+            return s.bound ? 0 : s.found ? 1 : s.listed ? 2 : 3;
+        };
         const int first = kind(all.front());
         while (!all.empty() && kind(all.front()) == first && some.size() < most_at_once) {
             some.push_back(std::move(all.front()));
             all.pop_front();
-            if (first == 2) break;
+            if (first >= 2) break;
         }
         if (first == 0) {
             std::vector<object_binding> bindings;
@@ -93,8 +96,10 @@ struct object_desk::impl {
                     from, from + static_cast<std::ptrdiff_t>(s.ids.size())));
                 at += s.ids.size();
             }
-        } else {
+        } else if (first == 2) {
             some.front().listed(board->accounts_of(some.front().owner));
+        } else {
+            some.front().work(*board);
         }
     }
 };
@@ -133,6 +138,12 @@ void object_desk::bind(std::vector<object_binding> all, bound done) {
     s.all = std::move(all);
     s.bound = std::move(done);
     if (!impl_->push(s)) s.bound(false);
+}
+
+bool object_desk::ask(work what) {
+    step s;
+    s.work = std::move(what);
+    return impl_->push(s);
 }
 
 }  // namespace kw::store

@@ -36,6 +36,26 @@ struct object_place {
     friend bool operator==(const object_place&, const object_place&) = default;
 };
 
+// What an access key owes for work whose cost is told later (a background response, a batch): kept
+// from its order until it is in the books, so that whoever sees the cost first books it, once.
+struct object_debt {
+    std::string id;    // of the object
+    std::string note;  // the caller's, at most max_debt_note bytes
+    std::chrono::seconds keep{};
+};
+inline constexpr std::size_t max_debt_note = 4'096;
+
+struct debt_claim {
+    enum class outcome : std::uint8_t {
+        unknown,   // nobody owes for it
+        yours,     // to be booked now
+        anothers,  // who has not paid yet; when its time is over it can be claimed again
+        paid,      // it is in the books
+    };
+    outcome is = outcome::unknown;
+    std::string note;  // of `yours`
+};
+
 // Calls block for at most the store's call timeout; one thread at a time. errc::store_unavailable.
 class object_board {
   public:
@@ -46,6 +66,17 @@ class object_board {
     virtual result<std::vector<object_place>> find(std::span<const std::string> ids) = 0;
     // Where an owner has made objects, the latest first; at most 64.
     virtual result<std::vector<std::string>> accounts_of(const std::string& owner) = 0;
+
+    // The first note of an id stays, also when it is paid. Looked after (due) from `look` on.
+    virtual result<void> owe(const object_debt& debt, std::chrono::seconds look) = 0;
+    // At most one claimant at a time, for `length`; the same one may claim again.
+    virtual result<debt_claim> claim(const std::string& id, const std::string& claimant,
+                                     std::chrono::seconds length) = 0;
+    // That it was paid is known for `keep`.
+    virtual result<void> pay(const std::string& id, std::chrono::seconds keep) = 0;
+    // Unpaid ones that it is time to look after, `keep` aside; each again only after `again`,
+    // whoever asks.
+    virtual result<std::vector<object_debt>> due(std::chrono::seconds again, std::size_t most) = 0;
 };
 
 // Of this process, in objects.db of the folder. At most `max_bound` ids; past it those go that
@@ -76,6 +107,9 @@ class object_desk {
     void find(std::vector<std::string> ids, found done);
     void accounts_of(std::string owner, listed done);
     void bind(std::vector<object_binding> all, bound done);
+    // Anything else. False, and it is not run: too many wait.
+    using work = std::function<void(object_board&)>;
+    bool ask(work what);
 
   private:
     struct impl;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t max_unsent_cuts = 64;  // what is behind stays in the journal, unread
 constexpr std::size_t max_open_file = 256U << 20U;
+const std::string once_prefix = "once-";
 
 }  // namespace
 
@@ -149,7 +150,8 @@ result<void> shipping::fix(std::span<const journal_cut> made, mono_time now) {
     return {};
 }
 
-std::vector<ledger_batch> shipping::batches_of(const kept_cut& kept) {
+std::vector<ledger_batch> shipping::batches_of(const kept_cut& kept,
+                                               std::vector<ledger_batch>& once) {
     std::array<ledger_batch, shard_count> parts;
     // What this process has written and followed was checked then.
     const bool checked = log_.live() && log_.corrupt() == 0;
@@ -162,7 +164,20 @@ std::vector<ledger_batch> shipping::batches_of(const kept_cut& kept) {
             ++undecodable_;
             continue;
         }
-        auto& part = parts[shard_of(r->access_key_id)];
+        const auto shard = shard_of(r->access_key_id);
+        if (is_late(r->id)) {
+            if (kept.cut.numbers[shard] <= held_[shard]) continue;
+            // Its id is a journal of its own, whose one batch is applied once, whoever sends it.
+            auto& alone = once.emplace_back();
+            alone.journal = once_prefix + r->id;
+            alone.shard = shard;
+            alone.number = 1;
+            alone.encoded.push_back(entry.payload);
+            alone.records.push_back(std::move(*r));
+            alone.sums = sum_records(alone.records);
+            continue;
+        }
+        auto& part = parts[shard];
         part.records.push_back(std::move(*r));
         part.encoded.push_back(entry.payload);
     }
@@ -220,7 +235,15 @@ result<bool> shipping::send(store& to, mono_time now) {
         if (auto known = check(to, now); !known) return known.error();
     confirm(now);
     if (next_ >= cuts_.size()) return false;
-    const auto batches = batches_of(cuts_[next_]);
+    std::vector<ledger_batch> once;
+    const auto batches = batches_of(cuts_[next_], once);
+    // Before the others: with these the store holds the cut, and nothing of it is sent again.
+    if (!once.empty()) {
+        if (const auto done = to.apply(once); !done) {
+            knows_held_ = false;
+            return done.error();
+        }
+    }
     auto answers = to.apply(batches);
     if (!answers) {
         knows_held_ = false;  // it may be another server when it comes back

@@ -49,7 +49,9 @@ class shipping {
     void follow(const journal_entry& entry);
     [[nodiscard]] journal_cut finish_growing();
     [[nodiscard]] result<void> fix(std::span<const journal_cut> made, mono_time now);
-    [[nodiscard]] std::vector<ledger_batch> batches_of(const kept_cut& kept);
+    // once: one batch for each record that counts once, whichever journals have it.
+    [[nodiscard]] std::vector<ledger_batch> batches_of(const kept_cut& kept,
+                                                       std::vector<ledger_batch>& once);
     void confirm(mono_time now);
     void held_is(std::size_t shard, std::uint64_t number);
     [[nodiscard]] result<void> save_open(std::uint32_t before_segment);

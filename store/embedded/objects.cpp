@@ -26,9 +26,17 @@ class embedded_objects final : public object_board {
             "TEXT NOT NULL, ends INTEGER NOT NULL) WITHOUT ROWID;"
             "CREATE INDEX IF NOT EXISTS objects_by_end ON objects(ends);"
             "CREATE TABLE IF NOT EXISTS used(owner TEXT, account TEXT, at INTEGER NOT NULL, "
-            "PRIMARY KEY(owner, account)) WITHOUT ROWID;");
+            "PRIMARY KEY(owner, account)) WITHOUT ROWID;"
+            "CREATE TABLE IF NOT EXISTS debts(id TEXT PRIMARY KEY, note TEXT NOT NULL, ends "
+            "INTEGER "
+            "NOT NULL, look INTEGER, claimant TEXT NOT NULL, claimed INTEGER NOT NULL) WITHOUT "
+            "ROWID;"
+            "CREATE INDEX IF NOT EXISTS debts_by_end ON debts(ends);"
+            "CREATE INDEX IF NOT EXISTS debts_by_look ON debts(look) WHERE look IS NOT NULL;");
         auto row = db_->prepare("SELECT count(*) FROM objects");
         if (row.step()) count_ = row.integer(0);
+        auto debts = db_->prepare("SELECT count(*) FROM debts");
+        if (debts.step()) debts_ = debts.integer(0);
         if (!db_->ok()) return lost();
         return {};
     }
@@ -89,7 +97,85 @@ class embedded_objects final : public object_board {
         return out;
     }
 
+    // `look` is null once it is paid.
+    result<void> owe(const object_debt& debt, std::chrono::seconds look) override {
+        if (debt.id.size() > max_object_id || debt.note.size() > max_debt_note) return {};
+        const std::int64_t now = unix_ms(clock_.wall());
+        sqlite::transaction change(*db_);
+        drop_debts("ends<=?", now);
+        auto put = db_->prepare("INSERT INTO debts VALUES(?,?,?,?,'',0) ON CONFLICT DO NOTHING");
+        put.bind(debt.id).bind(debt.note).bind(now + ms(debt.keep)).bind(now + ms(look)).step();
+        if (db_->changed() > 0) ++debts_;
+        if (debts_ > most_) drop_debts("ends>?", 0);
+        if (!db_->ok() || !change.commit()) return lost();
+        return {};
+    }
+
+    result<debt_claim> claim(const std::string& id, const std::string& claimant,
+                             std::chrono::seconds length) override {
+        using enum debt_claim::outcome;
+        const std::int64_t now = unix_ms(clock_.wall());
+        sqlite::transaction change(*db_);
+        debt_claim out;
+        {
+            auto row = db_->prepare(
+                "SELECT note, look IS NULL, claimed>? AND claimant<>? FROM debts WHERE id=? AND "
+                "ends>?");
+            if (row.bind(now).bind(claimant).bind(id).bind(now).step()) {
+                out.is = row.integer(1) != 0 ? paid : row.integer(2) != 0 ? anothers : yours;
+                if (out.is == yours) out.note = row.text(0);
+            }
+        }
+        if (out.is == yours)
+            db_->prepare("UPDATE debts SET claimant=?, claimed=? WHERE id=?")
+                .bind(claimant)
+                .bind(now + ms(length))
+                .bind(id)
+                .step();
+        if (!db_->ok() || !change.commit()) return lost();
+        return out;
+    }
+
+    result<void> pay(const std::string& id, std::chrono::seconds keep) override {
+        auto row = db_->prepare("UPDATE debts SET look=NULL, note='', ends=? WHERE id=?");
+        row.bind(unix_ms(clock_.wall()) + ms(keep)).bind(id).step();
+        if (!db_->ok()) return lost();
+        return {};
+    }
+
+    result<std::vector<object_debt>> due(std::chrono::seconds again, std::size_t most) override {
+        const std::int64_t now = unix_ms(clock_.wall());
+        sqlite::transaction change(*db_);
+        std::vector<object_debt> out;
+        {
+            auto rows = db_->prepare(
+                "SELECT id, note FROM debts WHERE look<=? AND ends>? ORDER BY look LIMIT ?");
+            rows.bind(now).bind(now).bind(static_cast<std::int64_t>(most));
+            while (rows.step())
+                out.push_back({rows.text(0), rows.text(1), {}});
+        }
+        for (const auto& d : out)
+            db_->prepare("UPDATE debts SET look=? WHERE id=?")
+                .bind(now + ms(again))
+                .bind(d.id)
+                .step();
+        if (!db_->ok() || !change.commit()) return lost();
+        return out;
+    }
+
   private:
+    static std::int64_t ms(std::chrono::seconds s) noexcept {
+        return std::chrono::milliseconds(s).count();
+    }
+
+    // Those that end first.
+    void drop_debts(std::string_view which, std::int64_t than) {
+        auto gone = db_->prepare("DELETE FROM debts WHERE id IN (SELECT id FROM debts WHERE " +
+                                 std::string(which) + " ORDER BY ends LIMIT ?)");
+        gone.bind(than).bind(removed_at_once).step();
+        debts_ -= db_->changed();
+    }
+
     std::int64_t remove_until(std::int64_t end, std::int64_t most = removed_at_once) {
         auto gone = db_->prepare(
             "DELETE FROM objects WHERE id IN (SELECT id FROM objects WHERE ends<=? ORDER BY ends "
@@ -109,6 +195,7 @@ class embedded_objects final : public object_board {
     const std::int64_t most_;
     const clock_source& clock_;
     std::int64_t count_ = 0;
+    std::int64_t debts_ = 0;
 };
 
 }  // namespace

@@ -37,4 +37,37 @@ end
 return 1
 )";
 
+// KEYS: a debt, the ids of unpaid ones by when they are looked after.
+// ARGV: now, what, id, seconds; then owe: until it is looked after, note, most ids; claim: who;
+// due: how many. A debt is "until claimant\nnote", or "paid".
+inline constexpr const char* debts_script = R"(
+local now, what, id, length = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+if what == 'owe' then
+  if not redis.call('SET', KEYS[1], '0 \n' .. ARGV[6], 'NX', 'EX', length) then return {} end
+  redis.call('ZADD', KEYS[2], now + tonumber(ARGV[5]), id)
+  local over = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[7])
+  if over > 0 then redis.call('ZREMRANGEBYRANK', KEYS[2], 0, math.min(over, 100) - 1) end
+  return {}
+end
+if what == 'due' then
+  local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[5])
+  for i = 1, #ids do redis.call('ZADD', KEYS[2], now + length, ids[i]) end
+  return ids
+end
+if what == 'pay' then
+  redis.call('SET', KEYS[1], 'paid', 'EX', length)
+  redis.call('ZREM', KEYS[2], id)
+  return {}
+end
+local held = redis.call('GET', KEYS[1])
+if not held then return {} end
+if held == 'paid' then return {'paid'} end
+local ends, who, note = string.match(held, '^(%d+) ([^\n]*)\n(.*)$')
+if tonumber(ends) > now and who ~= ARGV[5] then return {'anothers'} end
+local left = redis.call('TTL', KEYS[1])
+redis.call('SET', KEYS[1], string.format('%.0f', now + length) .. ' ' .. ARGV[5] .. '\n' .. note,
+           'EX', math.max(left, 1))
+return {'yours', note}
+)";
+
 }  // namespace kw::store::redis

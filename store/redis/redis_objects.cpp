@@ -20,6 +20,7 @@ class redis_objects final : public object_board {
           options_(options),
           // Twice the mean, for parts are not equally full.
           most_(std::to_string(std::max<std::size_t>(2 * most / parts, 8))),
+          most_debts_(std::to_string(most)),
           clock_(clock),
           board_(clock, to_.name(), true),
           channel_(to_, options_, board_) {}
@@ -80,7 +81,79 @@ class redis_objects final : public object_board {
         return out;
     }
 
+    result<void> owe(const object_debt& debt, std::chrono::seconds look) override {
+        if (debt.id.size() > max_object_id || debt.note.size() > max_debt_note) return {};
+        const auto done =
+            debts({"owe", debt.id, number(debt.keep), number(look), debt.note, most_debts_});
+        if (!done) return done.error();
+        return {};
+    }
+
+    result<debt_claim> claim(const std::string& id, const std::string& claimant,
+                             std::chrono::seconds length) override {
+        using enum debt_claim::outcome;
+        auto got = debts({"claim", id, number(length), claimant});
+        if (!got) return got.error();
+        debt_claim out;
+        if (got->items.empty()) return out;
+        const std::string& word = got->items.front().text;
+        out.is = word == "paid" ? paid : word == "yours" ? yours : anothers;
+        if (out.is == yours && got->items.size() > 1) out.note = std::move(got->items[1].text);
+        return out;
+    }
+
+    result<void> pay(const std::string& id, std::chrono::seconds keep) override {
+        const auto done = debts({"pay", id, number(keep)});
+        if (!done) return done.error();
+        return {};
+    }
+
+    result<std::vector<object_debt>> due(std::chrono::seconds again, std::size_t most) override {
+        // Which are due is decided at once; their notes lie under keys of their own.
+        const auto ids = debts({"due", "", number(again), std::to_string(most)});
+        if (!ids) return ids.error();
+        std::vector<object_debt> out;
+        if (ids->items.empty()) return out;
+        redis::pipeline to;
+        for (const auto& id : ids->items)
+            to.add({"GET", debt_of(id.text)});
+        const auto notes = channel_.call(to);
+        if (!notes) return notes.error();
+        redis::pipeline gone;
+        for (std::size_t i = 0; i < ids->items.size() && i < notes->size(); ++i) {
+            const std::string& text = (*notes)[i].text;
+            const auto line = text.find('\n');
+            if (line == std::string::npos)
+                gone.add({"ZREM", debts_by_look(), ids->items[i].text});
+            else
+                out.push_back({ids->items[i].text, text.substr(line + 1), {}});
+        }
+        if (gone.size() > 0)
+            if (const auto done = channel_.call(gone); !done) return done.error();
+        return out;
+    }
+
   private:
+    static std::string number(std::chrono::seconds s) {
+        return std::to_string(std::max<std::int64_t>(s.count(), 1));
+    }
+    [[nodiscard]] std::string debt_of(std::string_view id) const {
+        return options_.prefix + "{o}:debt:" + std::string(id);
+    }
+    [[nodiscard]] std::string debts_by_look() const { return options_.prefix + "{o}:debts"; }
+
+    // words: what is to be done, the id, and what that takes.
+    result<redis::reply> debts(std::vector<std::string> words) {
+        const std::string keys[] = {debt_of(words[1]), debts_by_look()};
+        words.insert(words.begin(), std::to_string(seconds()));
+        redis::pipeline to;
+        channel_.add_script(to, redis::script::debts, keys, words);
+        auto answers = channel_.call(to);
+        if (!answers) return answers.error();
+        if (answers->front().is_error()) return strange(answers->front());
+        return std::move(answers->front());
+    }
+
     [[nodiscard]] std::int64_t seconds() const noexcept { return unix_ms(clock_.wall()) / 1000; }
     [[nodiscard]] std::string part_of(std::string_view id) const {
         return options_.prefix + "{o}:" + std::to_string(crc32c(id) % parts);
@@ -106,6 +179,7 @@ class redis_objects final : public object_board {
     const redis::target to_;
     const redis_options options_;
     const std::string most_;
+    const std::string most_debts_;
     const clock_source& clock_;
     redis::health_board board_;
     redis::channel channel_;

@@ -16,7 +16,8 @@ enum class script : std::size_t {
     tell_keys,
     read_keys,
     ask_caps,
-    bind_object
+    bind_object,
+    debts
 };
 
 // KEYS: records of the kind, ids of the kind, revision, feed; audit trail, its times.
@@ -91,8 +92,8 @@ end
 return {1, ARGV[1]}
 )";
 
-inline constexpr std::array all_scripts{change_record_script, apply_batch_script,
-                                        tell_keys_script,     read_keys_script,
-                                        ask_caps_script,      bind_object_script};
+inline constexpr std::array all_scripts{
+    change_record_script, apply_batch_script, tell_keys_script, read_keys_script,
+    ask_caps_script,      bind_object_script, debts_script};
 
 }  // namespace kw::store::redis

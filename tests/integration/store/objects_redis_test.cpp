@@ -25,6 +25,9 @@ TEST_CASE("objects on redis conform", "[store][redis]") {
     SECTION("lifetimes") {
         test::check_lifetimes(*board, clock);
     }
+    SECTION("debts") {
+        test::check_debts(*board, clock);
+    }
     SECTION("bound") {
         const auto small = *open_redis_objects(server.options(), 1, clock);
         // Ids of one part, of which it keeps 8: those that end last.

@@ -58,6 +58,33 @@ TEST_CASE("what is appended is shipped once", "[store][journal]") {
     CHECK(journal::open(b.options, 1).has_error());
 }
 
+TEST_CASE("a late record counts once, whichever journals have it", "[store][journal]") {
+    bench_store b;
+    const auto late = test::make_record(late_id("req_1"), "ak1");
+    const auto plain = test::make_record("req_2", "ak1");
+    auto mine = *journal::open(b.options, 1);
+    journal_options other = b.options;
+    other.folder += "-of-another";
+    auto theirs = *journal::open(other, 1);
+    for (journal* j : {mine.get(), theirs.get(), mine.get()}) {
+        REQUIRE(j->writer(0).append_end(late, false) == errc::ok);
+        journal_shipper shipper(*j, *b.store, b.clock);
+        REQUIRE(shipper.flush(std::chrono::seconds(10)));
+    }
+    // In one batch with others, and twice in it.
+    for (int i = 0; i < 2; ++i)
+        REQUIRE(theirs->writer(0).append_end(late, false) == errc::ok);
+    REQUIRE(theirs->writer(0).append_end(plain, false) == errc::ok);
+    journal_shipper shipper(*theirs, *b.store, b.clock);
+    REQUIRE(shipper.flush(std::chrono::seconds(10)));
+    CHECK(shipper.stats().backlog_records == 0);
+    const auto sum = test::total(*b.store);
+    CHECK(sum.requests == 1);
+    CHECK(sum.tokens.input == late.tokens.input + plain.tokens.input);
+    CHECK(sum.cost == *late.cost + *plain.cost);
+    CHECK(b.store->find_record(late.id).has_value());
+}
+
 TEST_CASE("an earlier journal is replayed identically", "[store][journal]") {
     bench_store b;
     {

@@ -55,6 +55,50 @@ inline void check_accounts(object_board& b, manual_clock& clock) {
     CHECK(b.accounts_of("ak_2").value() == std::vector<std::string>{"a"});
 }
 
+inline void check_debts(object_board& b, manual_clock& clock) {
+    using enum debt_claim::outcome;
+    using std::chrono::hours;
+    using std::chrono::seconds;
+    const auto claimed = [&](const std::string& by, seconds length = seconds(30)) {
+        const auto got = b.claim("resp_1", by, length);
+        REQUIRE(got.has_value());
+        return *got;
+    };
+    CHECK(claimed("a").is == unknown);
+    REQUIRE(b.owe({"resp_1", "the first\nnote", hours(1)}, seconds(10)).has_value());
+    REQUIRE(b.owe({"resp_1", "another", hours(1)}, seconds(10)).has_value());
+    REQUIRE(b.owe({"batch_1", "later", hours(1)}, seconds(500)).has_value());
+    // Looked after in time, and by one of those who ask.
+    CHECK(b.due(seconds(60), 10)->empty());
+    clock.advance(seconds(11));
+    const auto first = b.due(seconds(60), 10);
+    REQUIRE(first.has_value());
+    REQUIRE(first->size() == 1);
+    CHECK(first->front().id == "resp_1");
+    CHECK(first->front().note == "the first\nnote");
+    CHECK(b.due(seconds(60), 10)->empty());
+    clock.advance(seconds(61));
+    CHECK(b.due(seconds(60), 10)->size() == 1);
+    // One claimant at a time; one that died is followed by another.
+    const auto mine = claimed("a");
+    CHECK(mine.is == yours);
+    CHECK(mine.note == "the first\nnote");
+    CHECK(claimed("b").is == anothers);
+    CHECK(claimed("a").is == yours);
+    clock.advance(seconds(31));
+    CHECK(claimed("b").note == "the first\nnote");
+    CHECK(claimed("a").is == anothers);
+    // Paid once and for all.
+    REQUIRE(b.pay("resp_1", hours(1)).has_value());
+    CHECK(claimed("a").is == paid);
+    REQUIRE(b.owe({"resp_1", "again", hours(1)}, seconds(1)).has_value());
+    clock.advance(seconds(100));
+    CHECK(claimed("b").is == paid);
+    CHECK(b.due(seconds(60), 10)->empty());
+    clock.advance(seconds(500));
+    CHECK(b.due(seconds(60), 10)->size() == 1);
+}
+
 inline void check_lifetimes(object_board& b, manual_clock& clock) {
     REQUIRE(b.bind(std::vector{bound("short", "a", "o", std::chrono::seconds(10)),
                                bound("long", "a", "o", std::chrono::hours(10))})

@@ -24,6 +24,9 @@ TEST_CASE("embedded objects conform", "[store]") {
     SECTION("lifetimes") {
         test::check_lifetimes(*board, clock);
     }
+    SECTION("debts") {
+        test::check_debts(*board, clock);
+    }
 }
 
 TEST_CASE("embedded objects are bounded and outlive the process", "[store]") {
@@ -73,4 +76,18 @@ TEST_CASE("the desk answers in order, each once", "[store]") {
     }
     CHECK(answered == 1001);
     CHECK(wrong == 0);
+}
+
+TEST_CASE("debts outlive the process", "[store]") {
+    const test::temp_folder folder;
+    const manual_clock clock;
+    {
+        const auto board = *open_embedded_objects(folder.path, 100, clock);
+        REQUIRE(board->owe({"a", "note", 1h}, 1s).has_value());
+        REQUIRE(board->owe({"b", "note", 1h}, 1s).has_value());
+        REQUIRE(board->pay("b", 1h).has_value());
+    }
+    const auto board = *open_embedded_objects(folder.path, 100, clock);
+    CHECK(board->claim("a", "x", 1s)->is == debt_claim::outcome::yours);
+    CHECK(board->claim("b", "x", 1s)->is == debt_claim::outcome::paid);
 }
