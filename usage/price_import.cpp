@@ -44,6 +44,7 @@ constexpr std::array unit_names{
     unit_name{"per_second", "input_cost_per_second", &model_price::per_second},
     unit_name{"per_character", "input_cost_per_character", &model_price::per_character},
     unit_name{"per_search", "", &model_price::per_search},
+    unit_name{"training", "", &model_price::training},
 };
 
 // Dollars to nano-dollars, and from "per token" to "per million tokens".

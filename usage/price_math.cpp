@@ -75,7 +75,9 @@ checked price_tokens(const rates& r, const store::token_counts& t) noexcept {
 
 const std::optional<tier_price>& tier_of(const model_price& p, std::string_view tier) noexcept {
     static const std::optional<tier_price> standard;
-    if (tier == "batch") return p.batch;
+    // What providers publish as the rule for all of their models.
+    static const std::optional<tier_price> half{{.own = {}, .factor_ppm = million / 2}};
+    if (tier == "batch") return p.batch ? p.batch : half;
     if (tier == "flex") return p.flex;
     if (tier == "priority") return p.priority;
     return standard;
@@ -88,7 +90,8 @@ charge price_of(const model_price& price, const quantities& q, std::string_view 
     const bool counted = q.tokens.total() > 0;
     const bool by_token = price.base != rates();
     if ((counted && !by_token) || (!counted && q.images > 0 && price.per_image == 0) ||
-        (!counted && q.duration_ms > 0 && price.per_second == 0))
+        (!counted && q.duration_ms > 0 && price.per_second == 0) ||
+        (q.trained_tokens > 0 && price.training == 0))
         return {};
 
     const std::optional<tier_price>& tier = tier_of(price, service_tier);
@@ -104,7 +107,9 @@ charge price_of(const model_price& price, const quantities& q, std::string_view 
     extras.add(q.characters, price.per_character).times(1000);
     if (!counted) extras.add(q.duration_ms, price.per_second);
     extras.times(1'000'000'000);
-    const checked all = price_tokens(r, q.tokens).times(factor).plus(extras);
+    checked training;
+    training.add(q.trained_tokens, price.training).times(million);
+    const checked all = price_tokens(r, q.tokens).times(factor).plus(training).plus(extras);
 
     constexpr wide unit = static_cast<wide>(million) * million;
     charge c;

@@ -43,9 +43,10 @@ struct model_price {
     // Nano-dollars for each; 0: none.
     std::int64_t per_request = 0;
     std::int64_t per_image = 0;      // only where the answer told no tokens
-    std::int64_t per_second = 0;     // likewise; of audio, by the answer's duration
+    std::int64_t per_second = 0;     // likewise; of audio or video, by the answer's duration
     std::int64_t per_character = 0;  // of speech input
     std::int64_t per_search = 0;     // web search calls
+    std::int64_t training = 0;       // nano-dollars per million tokens trained on
     std::string source;              // where the price is published
     std::string as_of;               // the day it was read there, YYYY-MM-DD
 };
@@ -57,6 +58,7 @@ struct quantities {
     std::int64_t duration_ms = 0;
     std::int64_t characters = 0;
     std::int64_t searches = 0;
+    std::int64_t trained_tokens = 0;
 };
 
 struct charge {
@@ -69,9 +71,11 @@ struct charge {
 struct multipliers {
     std::int64_t group_ppm = 1'000'000;
     std::int64_t access_key_ppm = 1'000'000;
+    friend bool operator==(const multipliers&, const multipliers&) = default;
 };
 
-// service_tier: "batch", "flex", "priority", or anything else for standard. Each of the two
+// service_tier: "batch" (half the standard price where the table has no other), "flex", "priority",
+// or anything else for standard. Each of the two
 // amounts is rounded once, half up.
 [[nodiscard]] charge price_of(const model_price& price, const quantities& q,
                               std::string_view service_tier, const multipliers& m = {}) noexcept;
