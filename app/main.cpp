@@ -10,7 +10,9 @@
 #include <thread>
 
 #include "app/admin_verb.hpp"
+#include "app/backup_verbs.hpp"
 #include "app/key_verbs.hpp"
+#include "app/remote.hpp"
 #include "app/runtime.hpp"
 #include "app/transfer_verbs.hpp"
 #include "config/describe.hpp"
@@ -36,13 +38,6 @@ sigset_t block_signals() {
     std::signal(SIGPIPE, SIG_IGN);
     std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is told by errno, like a full disk
     return set;
-}
-
-std::string config_file_or_default(const std::string& given, const config::environment& env) {
-    if (!given.empty()) return given;
-    const auto it = env.find("KEYWHEEL_CONFIG");
-    if (it != env.end() && !it->second.empty()) return it->second;
-    return std::ifstream("keywheel.yaml").good() ? "keywheel.yaml" : "";
 }
 
 int serve(const app::serve_options& options) {
@@ -175,6 +170,7 @@ int main(int argc, char** argv) try {
         "  keywheel access-keys create --name team-a\n"
         "  keywheel usage --by model --span month\n"
         "  keywheel export --encrypted --out all.json\n"
+        "  keywheel backup --dir /var/backups/keywheel --keep 14\n"
         "  keywheel mock-upstream --port 9000 --self-signed --ca-out ca.pem");
 
     app::serve_options serve_opts;
@@ -235,15 +231,16 @@ int main(int argc, char** argv) try {
     app::admin_verb admin(cli, env);
     app::key_verbs keys(cli, env);
     app::transfer_verbs transfer(cli, env);
+    app::backup_verbs backups(cli, env);
 
     auto* version_cmd = cli.add_subcommand("version", "Show the version");
 
     CLI11_PARSE(cli, argc, argv);
     if (*serve_cmd) {
-        serve_opts.config_file = config_file_or_default(serve_opts.config_file, env);
+        serve_opts.config_file = app::config_file_of(serve_opts.config_file, env);
         return serve(serve_opts);
     }
-    if (*check_cmd) return check_config(config_file_or_default(check_file, env), env);
+    if (*check_cmd) return check_config(app::config_file_of(check_file, env), env);
     if (*mock_cmd) {
         mock_opts.pace = std::chrono::milliseconds(pace_ms);
         mock_opts.first_token = std::chrono::milliseconds(first_token_ms);
@@ -261,6 +258,7 @@ int main(int argc, char** argv) try {
     if (const int done = admin.run(); done >= 0) return done;
     if (const int done = keys.run(); done >= 0) return done;
     if (const int done = transfer.run(); done >= 0) return done;
+    if (const int done = backups.run(); done >= 0) return done;
     if (*version_cmd) std::cout << "keywheel " KEYWHEEL_VERSION "\n";
     return 0;
 } catch (const std::exception& e) {

@@ -83,6 +83,14 @@ std::size_t width_of(std::string_view text) noexcept {
 
 }  // namespace
 
+std::string config_file_of(const std::string& given, const config::environment& env) {
+    if (!given.empty()) return given;
+    if (const auto named = env.find("KEYWHEEL_CONFIG");
+        named != env.end() && !named->second.empty())
+        return named->second;
+    return std::ifstream("keywheel.yaml").good() ? "keywheel.yaml" : "";
+}
+
 void remote::options(CLI::App& verb) {
     verb.add_option("--config", config_file_, "YAML file of the server");
     verb.add_option("--url", url_, "Of the running server (default: as configured)");
@@ -91,11 +99,8 @@ void remote::options(CLI::App& verb) {
 }
 
 json::object remote::call(std::string_view method, std::string_view path, std::string body) const {
-    auto file = config_file_;
-    if (const auto named = env_.find("KEYWHEEL_CONFIG"); file.empty() && named != env_.end())
-        file = named->second;
-    if (file.empty() && std::ifstream("keywheel.yaml").good()) file = "keywheel.yaml";
-    const auto got = call_api(find_api(file, env_, url_, ca_), method, path, std::move(body));
+    const auto got = call_api(find_api(config_file_of(config_file_, env_), env_, url_, ca_), method,
+                              path, std::move(body));
     boost::system::error_code failed;
     const auto v = json::parse(got.body, failed);
     const auto* o = failed ? nullptr : v.if_object();

@@ -19,6 +19,10 @@ class object;
 
 namespace kw::app {
 
+// The configuration file that a verb uses: the one given, else KEYWHEEL_CONFIG, else keywheel.yaml
+// where that exists; "": none.
+[[nodiscard]] std::string config_file_of(const std::string& given, const config::environment& env);
+
 // The environment outlives it. All that fails throws std::runtime_error with a text for a person.
 class remote {
   public:

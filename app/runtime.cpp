@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "app/opening.hpp"
 #include "auth/key_text.hpp"
 #include "auth/pepper.hpp"
 #include "config/base_url.hpp"
@@ -48,16 +49,6 @@ store::fsync_policy fsync_of(config::fsync_policy p) noexcept {
             break;
     }
     return store::fsync_policy::everysec;
-}
-
-store::retention retention_of(const config::settings& all) {
-    const auto& s = all.usage;
-    return {.hours = std::chrono::ceil<std::chrono::hours>(s.hour_retention),
-            .days = std::chrono::ceil<std::chrono::hours>(s.day_retention),
-            .records = std::chrono::ceil<std::chrono::hours>(s.record_retention),
-            .max_records = s.max_records,
-            .audit = std::chrono::ceil<std::chrono::hours>(all.admin.audit_retention),
-            .max_audit = all.admin.audit_max_entries};
 }
 
 }  // namespace
@@ -197,13 +188,7 @@ void runtime::impl::open_store() {
             store::open_embedded_objects(s.data_dir, loaded_.values.objects.max_bound, clock_),
             "the objects in " + s.data_dir));
     } else {
-        store::redis_options r;
-        r.url = s.redis_url;
-        r.ca_file = s.redis_ca;
-        r.prefix = s.key_prefix;
-        r.call_timeout = s.redis_timeout;
-        r.keep = retention_of(loaded_.values);
-        if (loaded_.values.usage.events) r.max_events = loaded_.values.usage.max_events;
+        const store::redis_options r = redis_options_of(loaded_.values);
         store_ = value_or_give_up(store::open_redis(r, clock_), "store.redis_url");
         admission_ =
             value_or_give_up(store::open_redis_admission(r, {}, clock_), "store.redis_url");

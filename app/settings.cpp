@@ -1,5 +1,6 @@
 // Settings at run time: what the admin API has stored is laid over file and environment, at the
 // start and whenever the change feed tells of it.
+#include "app/opening.hpp"
 #include "app/runtime_impl.hpp"
 #include "config/describe.hpp"
 #include "config/stored.hpp"
@@ -7,30 +8,10 @@
 #include "core/log_history.hpp"
 
 namespace kw::app {
-namespace {
-
-result<std::unique_ptr<store::store>> open_for_reading(const config::store_settings& s,
-                                                       const clock_source& clock) {
-    if (!s.redis_url.empty())
-        return store::open_redis({.url = s.redis_url,
-                                  .user = {},
-                                  .password = {},
-                                  .ca_file = s.redis_ca,
-                                  .prefix = s.key_prefix,
-                                  .call_timeout = s.redis_timeout,
-                                  .keep = {}},
-                                 clock);
-    // Opening makes the database where there is none.
-    if (modified_at(s.data_dir + "/keywheel.db") == 0) return error(errc::store_not_found);
-    return store::open_embedded({.data_dir = s.data_dir, .keep = {}}, clock);
-}
-
-}  // namespace
-
 config::load_result load_with_store(const std::string& file, const config::environment& env,
                                     config::loaded plain) {
     const system_clock_source clock;
-    const auto opened = open_for_reading(plain.values.store, clock);
+    const auto opened = open_existing(plain.values, clock);
     auto record = opened ? (*opened)->get(config::stored_kind, config::stored_id)
                          : result<store::record>(opened.error());
     if (!record && record.error().code == errc::store_not_found) return plain;

@@ -1,4 +1,6 @@
 // The store of one machine without a server: SQLite in WAL mode in the data directory.
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <condition_variable>
@@ -7,6 +9,7 @@
 
 #include "core/log.hpp"
 #include "store/aggregate_fields.hpp"
+#include "store/backup.hpp"
 #include "store/data_dir.hpp"
 #include "store/embedded/key_table.hpp"
 #include "store/embedded/sqlite.hpp"
@@ -32,6 +35,8 @@ CREATE TABLE IF NOT EXISTS batches (journal TEXT NOT NULL, shard INTEGER NOT NUL
 CREATE TABLE IF NOT EXISTS ledger (id TEXT PRIMARY KEY, started INTEGER NOT NULL,
   body BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS ledger_by_time ON ledger (started, id);
+CREATE TRIGGER IF NOT EXISTS late_gone AFTER DELETE ON ledger WHEN OLD.id LIKE '%.late'
+  BEGIN DELETE FROM batches WHERE journal = 'once-' || OLD.id; END;
 CREATE TABLE IF NOT EXISTS audit (id TEXT PRIMARY KEY, at INTEGER NOT NULL,
   body TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS audit_by_time ON audit (at, id);
@@ -563,6 +568,10 @@ result<std::unique_ptr<store>> open_embedded(const embedded_options& options,
                                              const clock_source& clock) {
     if (auto made = make_folder(options.data_dir); !made)
         return error(errc::store_unavailable, made.error().context, error_source::store);
+    if (::access((options.data_dir + '/' + unfinished_restore).c_str(), F_OK) == 0)
+        return error(errc::invalid_argument,
+                     "a restore into " + options.data_dir + " has not ended: run it again",
+                     error_source::store);
     const auto path = options.data_dir + "/keywheel.db";
     auto db = sqlite::connection::open(path);
     if (!db) return db.error();

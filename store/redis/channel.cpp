@@ -5,6 +5,7 @@
 
 #include "core/crypto.hpp"
 #include "core/log.hpp"
+#include "store/backup.hpp"
 
 #include <openssl/evp.h>
 
@@ -105,6 +106,10 @@ result<void> channel::greet(deadline until) {
         hello.add({"SCRIPT", "LOAD", text});
     const auto answers = connection_.exchange(hello, until);
     if (!answers) return answers.error();
+    if ((*answers)[2].text == restoring_schema)
+        return error(errc::store_unavailable,
+                     "a restore into this Redis goes on, or has not ended well: run it again",
+                     error_source::store);
     if ((*answers)[2].as_number() > schema_version)
         return error(errc::store_unavailable,
                      "this Redis holds data of a newer release: use that release",
