@@ -68,7 +68,8 @@ result<json::object> read_changes(call& c, body_fields& in, const pool::group* b
     in.copy({"name",     "priority",  "strategy",      "strategy_settings", "provider",
              "base_url", "models",    "on_disconnect", "include_usage",     "egress_proxy",
              "tls_ca",   "timeouts",  "fault_rules",   "organization",      "project",
-             "retry",    "automatic", "max_leases",    "lease_raw",         "quota"},
+             "retry",    "automatic", "max_leases",    "lease_raw",         "quota",
+             "sessions", "session_lifetime_ms"},
             out);
     if (const auto* factor = in.take("multiplier")) {
         if (const auto ppm = parse_factor(*factor)) {

@@ -39,7 +39,7 @@ struct key_changes {
 result<key_changes> read_changes(call& c, body_fields& in) {
     key_changes out;
     in.copy({"alias", "notes", "provider", "base_url", "models", "account", "caps", "quota_tokens",
-             "max_leases", "reason"},
+             "max_leases", "organization", "project", "reason"},
             out.stored);
     if (const auto* weight = in.take("weight")) {
         if (const auto ppm = parse_factor(*weight)) {

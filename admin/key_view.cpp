@@ -70,6 +70,7 @@ std::string key_json(const admin_services& services, const key_entry& entry) {
         .field("provider", k.provider)
         .field("base_url", k.base_url);
     write_texts(w, "models", k.models);
+    w.field("organization", k.organization).field("project", k.project);
     w.field("account", k.account).key("weight").raw(format_factor(k.weight_ppm));
     w.key("caps")
         .begin_object()

@@ -18,6 +18,7 @@ constexpr words fsync_words[] = {"everysec", "always", "no"};
 constexpr words full_words[] = {"refuse", "serve"};
 constexpr words preflight_words[] = {"warn", "strict"};
 constexpr words isolation_words[] = {"key", "group", "none"};
+constexpr words session_words[] = {"off", "named", "prefix"};
 constexpr words placement_words[] = {"home", "spread"};
 constexpr words level_words[] = {"trace", "debug", "info", "warn", "error", "off"};
 constexpr words format_words[] = {"json", "text"};
@@ -355,6 +356,16 @@ constexpr field pool_fields[] = {
      .help =
          "Send no more on a key than its upstream's `x-ratelimit-*` headers leave, so that it is "
          "not answered 429."},
+    {.name = "sessions",
+     .at = at<&pool_settings::sessions>,
+     .help = "Whether what belongs together goes to one key, where the upstream has cached the "
+             "beginning of its prompt: `named` by a header or field that names the session, "
+             "`prefix` also by how the prompt begins. The strategy chooses once for each session.",
+     .words = session_words},
+    {.name = "session_lifetime",
+     .at = at<&pool_settings::session_lifetime>,
+     .help = "How long a session keeps its key after its last request.",
+     .min = second},
 };
 
 constexpr field usage_fields[] = {
@@ -646,6 +657,19 @@ constexpr field lease_fields[] = {
      .max = 1'000},
 };
 
+constexpr field session_fields[] = {
+    {.name = "headers",
+     .at = at<&session_settings::headers>,
+     .help = "Headers that may name a session, the first one present counts; "
+             "`x-codex-turn-state` goes before them, fields of the body come after."},
+    {.name = "max_entries",
+     .at = at<&session_settings::max_entries>,
+     .help = "Sessions that the process remembers, 16 bytes each.",
+     .min = 16,
+     .max = 16'777'216,
+     .live = false},
+};
+
 constexpr field object_fields[] = {
     {.name = "isolation",
      .at = at<&object_settings::isolation>,
@@ -718,6 +742,9 @@ constexpr section all_sections[] = {
      object_fields},
     {"disconnect", section_at<&settings::disconnect>,
      "Clients that go away. A group may have its own `disconnect` section.", disconnect_fields},
+    {"sessions", section_at<&settings::sessions>,
+     "Clients' sessions that stay with one upstream key, where `pool.sessions` or a group's is on.",
+     session_fields},
     {"store", section_at<&settings::store>, "Where state lives.", store_fields},
     {"log", section_at<&settings::log>, "Logging.", log_fields},
     {"headers", section_at<&settings::headers>, "Which headers of ours an answer carries.",

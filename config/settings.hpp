@@ -32,6 +32,7 @@ enum class fsync_policy : std::uint8_t { everysec, always, no };
 enum class full_policy : std::uint8_t { refuse, serve };
 enum class preflight_policy : std::uint8_t { warn, strict };
 enum class object_isolation : std::uint8_t { key, group, none };
+enum class session_policy : std::uint8_t { off, named, prefix };
 enum class object_placement : std::uint8_t { home, spread };
 enum class log_format : std::uint8_t { json, text };
 
@@ -152,6 +153,8 @@ struct pool_settings {
     milliseconds probe_timeout = 10s;
     milliseconds freshness = 60s;
     bool pacing = true;  // by the upstream's x-ratelimit-* headers
+    session_policy sessions = session_policy::off;
+    milliseconds session_lifetime = 1h;  // since the session's last request
     friend bool operator==(const pool_settings&, const pool_settings&) = default;
 };
 
@@ -252,6 +255,15 @@ struct object_settings {
 
 // WebSockets; what else holds for requests (connections, sending, a graceful stop) holds for them.
 struct websocket_settings {
+// Clients' sessions, which stay with one upstream key; each group's policy is in its pool section.
+struct session_settings {
+    std::vector<std::string> headers{
+        "x-session-id",    "session-id",      "session_id", "x-claude-code-session-id",
+        "conversation-id", "conversation_id", "thread-id"};
+    std::uint32_t max_entries = 65'536;  // remembered, of all workers
+    friend bool operator==(const session_settings&, const session_settings&) = default;
+};
+
     milliseconds idle_timeout = std::chrono::minutes(10);  // without a byte either way
     milliseconds max_duration = std::chrono::minutes(65);
     std::size_t max_message_bytes = 32 * mib;
@@ -364,6 +376,7 @@ struct settings {
     websocket_settings websocket;
     object_settings objects;
     disconnect_settings disconnect;
+    session_settings sessions;
     store_settings store;
     log_settings log;
     header_settings headers;

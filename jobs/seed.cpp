@@ -194,6 +194,8 @@ pool::group to_group(const config::group_settings& g) {
     out.automatic = g.pool.auto_ban;
     if (g.max_leases > 0) out.max_leases = g.max_leases;
     out.lease_raw = g.lease_raw;
+    out.sessions = static_cast<pool::session_policy>(g.pool.sessions);
+    out.session_lifetime = g.pool.session_lifetime;
     out.quota = {.url = g.quota_url,
                  .remaining = g.quota_remaining,
                  .allowance = g.quota_allowance,

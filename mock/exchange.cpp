@@ -107,6 +107,8 @@ std::string exchange::head(int status, std::string_view type) const {
     if (in.path.starts_with("/v1/messages")) out.append("\r\nrequest-id: ").append(request_id());
     out.append("\r\nopenai-processing-ms: 5\r\nopenai-version: 2020-10-01");
     if (!record.key.empty()) out.append("\r\nx-mock-account: ").append(account_name(record.key));
+    if (const auto state = in.header("x-mock-turn-state"); !state.empty())
+        out.append("\r\nx-codex-turn-state: ").append(state);
     for (const auto& [name, value] : extra)
         out.append("\r\n").append(name).append(": ").append(value);
     if (!keep_alive_) out.append("\r\nconnection: close");

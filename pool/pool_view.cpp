@@ -173,6 +173,9 @@ const lane* group_view::lane_for(std::string_view model) const {
         l->keys.push_back(c);
     }
     if (l->keys.empty()) return nullptr;
+    for (std::uint32_t i = 0; i < l->keys.size(); ++i)
+        l->by_slot.emplace_back(l->keys[i].slot.index, i);
+    std::sort(l->by_slot.begin(), l->by_slot.end());
     l->schedule = make_schedule(l->keys);
     if (!equal) {
         double sum = 0;
@@ -182,6 +185,11 @@ const lane* group_view::lane_for(std::string_view model) const {
     join_ring(*l, members_, states_.cursor(name), states_.ring_mutex());
     lanes_.emplace_back(std::move(serves), std::move(l));
     return lanes_.back().second.get();
+}
+
+const candidate* lane::find(std::uint32_t slot) const noexcept {
+    const auto at = std::lower_bound(by_slot.begin(), by_slot.end(), std::pair(slot, 0U));
+    return at != by_slot.end() && at->first == slot ? &keys[at->second] : nullptr;
 }
 
 const member* group_view::find(std::string_view key_id) const noexcept {
@@ -236,6 +244,7 @@ std::shared_ptr<const pool_view> build(std::vector<group_ptr> groups, std::vecto
         if (!present.contains(id)) states.release(id);
     }
     for (auto& g : groups) {
+        view->has_sessions_ |= g->sessions.value_or(session_policy::off) != session_policy::off;
         auto& of = by_group[g->id];
         seat_newcomers(of.members, of.fresh, states);
         view->groups_.push_back(std::make_unique<group_view>(g, std::move(of.members), states));

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "pool/key_state.hpp"
@@ -39,6 +40,10 @@ struct lane {
     ring_cursor* cursor = nullptr;
     std::uint64_t base = 0;
     std::uint64_t offset = 0;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> by_slot;  // index, where in keys
+
+    // Null: it is not of this lane.
+    [[nodiscard]] const candidate* find(std::uint32_t slot) const noexcept;
 };
 
 struct member {
@@ -86,6 +91,8 @@ class pool_view {
     // Different for every view of a process; a selector's caches go by it.
     [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
     [[nodiscard]] std::size_t key_count() const noexcept { return key_count_; }
+    // Whether a group has a policy of its own that is not off.
+    [[nodiscard]] bool has_sessions() const noexcept { return has_sessions_; }
 
   private:
     friend std::shared_ptr<const pool_view> build(std::vector<group_ptr>, std::vector<key_ptr>,
@@ -93,6 +100,7 @@ class pool_view {
     std::vector<std::unique_ptr<group_view>> groups_;
     std::uint64_t version_ = 0;
     std::size_t key_count_ = 0;
+    bool has_sessions_ = false;
 };
 
 // What the provider says is left of a key, worth in tokens; unknown_amount: nothing, then the

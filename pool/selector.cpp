@@ -220,6 +220,14 @@ struct selector::impl {
         return k.provider.empty() ? g.provider : k.provider;
     }
 
+    // The session's key, if it is of this lane and can serve.
+    static const candidate* of_session(const step& s, const pick_request& r, const choice& c) {
+        if (r.session_slot == slot_id::none || r.session == session_policy::off) return nullptr;
+        if (s.tier->settings().sessions.value_or(r.sessions) < r.session) return nullptr;
+        const candidate* k = s.lane->shared->find(r.session_slot);
+        return k != nullptr && c.eligible(*k) ? k : nullptr;
+    }
+
     const candidate* try_lane(const step& s, const pick_request& r, bool commit) {
         worker_lane& l = *s.lane;
         const std::int64_t now = mono_ns(r.now);
@@ -230,6 +238,9 @@ struct selector::impl {
         choice c;
         c.now = now;
         c.tried = r.tried;
+        if (const candidate* k = of_session(s, r, c);
+            k != nullptr && (!commit || take(c, *k, r.estimated_tokens)))
+            return k;
         for (std::size_t races = 0; races < max_races; ++races) {
             const candidate* k = choose(l, c);
             if (k == nullptr) break;

@@ -25,6 +25,10 @@ struct pick_request {
     // With restricted: only these keys, whatever the strategy says; the idlest of them.
     std::span<const account_member> only;
     bool restricted = false;
+    // The key that serves the client's session, if its group lets sessions of this kind have one.
+    std::uint32_t session_slot = slot_id::none;
+    session_policy session = session_policy::off;
+    session_policy sessions = session_policy::off;  // of groups that name no policy
     std::int32_t estimated_tokens = 0;
     mono_time now{};
     bool strict = false;  // only the first tier that serves the model, no fall to the next
@@ -43,6 +47,19 @@ struct picked {
     slot_id slot;
     bool resting = false;  // what it answers says nothing about why it rests
     key_use use;           // counts as in flight until settled or destroyed
+
+    // As which account the upstream is asked: the key's own where it names any, else the group's.
+    [[nodiscard]] const std::string& organization() const noexcept {
+        return names_account() ? key->organization : of->organization;
+    }
+    [[nodiscard]] const std::string& project() const noexcept {
+        return names_account() ? key->project : of->project;
+    }
+
+  private:
+    [[nodiscard]] bool names_account() const noexcept {
+        return !key->organization.empty() || !key->project.empty();
+    }
 };
 
 // model_not_served (nobody has it at all), no_upstream_key, upstream_keys_rate_limited (every key

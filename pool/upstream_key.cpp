@@ -14,6 +14,7 @@ constexpr std::size_t max_notes = 1000;
 constexpr std::string_view admin_names[] = {"enabled", "disabled", "banned"};
 constexpr std::string_view test_names[] = {"untested", "success", "failed"};
 constexpr std::string_view disconnect_names[] = {"cancel", "drain"};
+constexpr std::string_view session_names[] = {"off", "named", "prefix"};
 constexpr std::string_view unknown_names[] = {"median", "prefer", "avoid"};
 
 // Reads the members of one object, each at most once; what is not asked for is an unknown field.
@@ -58,6 +59,16 @@ class object_reader {
         }));
         if (length > most) return bad(name, "is too long");
         out = t;
+    }
+    // A text that becomes the value of a header.
+    void header(const char* name, std::string& out) {
+        text(name, out, 200);
+        if (std::any_of(out.begin(), out.end(), [](char c) { return c <= ' ' || c > '~'; }))
+            bad(name, "must be visible ASCII");
+    }
+    [[nodiscard]] bool has(const char* name) const noexcept {
+        const auto* v = o_.if_contains(name);
+        return v != nullptr && !v->is_null();
     }
     void texts(const char* name, std::vector<std::string>& out) {
         const auto* v = take(name);
@@ -233,6 +244,8 @@ std::string to_json(const upstream_key& k, const crypto::sealer& sealer) {
         .end_object();
     if (k.quota_tokens) w.field("quota_tokens", *k.quota_tokens);
     if (k.max_leases) w.field("max_leases", *k.max_leases);
+    if (!k.organization.empty()) w.field("organization", k.organization);
+    if (!k.project.empty()) w.field("project", k.project);
     w.field("created_ms", unix_ms(k.created))
         .field("declared", k.declared)
         .field("last_test", to_string(k.last_test))
@@ -272,6 +285,8 @@ result<upstream_key> key_from_json(std::string_view json, const crypto::sealer& 
     }
     r.integer("quota_tokens", quota, 0, large);
     r.integer("max_leases", leases, 0, most_leases);
+    r.header("organization", k.organization);
+    r.header("project", k.project);
     r.integer("created_ms", created, 0, large);
     r.flag("declared", k.declared);
     r.choice("last_test", k.last_test, test_names);
@@ -334,6 +349,8 @@ std::string to_json(const group& g) {
         .field("automatic", g.automatic);
     if (g.max_leases) w.field("max_leases", *g.max_leases);
     if (g.lease_raw) w.field("lease_raw", true);
+    if (g.sessions) w.field("sessions", session_names[static_cast<std::size_t>(*g.sessions)]);
+    write_duration(w, "session_lifetime_ms", g.session_lifetime);
     if (!g.quota.url.empty())
         w.key("quota")
             .begin_object()
@@ -395,18 +412,15 @@ result<group> group_from_json(std::string_view json) {
         }
     }
     r.integer("multiplier_ppm", g.multiplier_ppm, 0, 1'000'000'000);
-    r.text("organization", g.organization, 200);
-    r.text("project", g.project, 200);
-    // They become header lines.
-    for (const auto& [name, value] :
-         {std::pair("organization", &g.organization), std::pair("project", &g.project)})
-        if (std::ranges::any_of(*value, [](char c) { return c <= ' ' || c > '~'; }))
-            r.bad(name, "must be visible ASCII");
+    r.header("organization", g.organization);
+    r.header("project", g.project);
     r.flag("retry", g.retry);
     r.flag("automatic", g.automatic);
     std::int64_t leases = -1;
     r.integer("max_leases", leases, 0, most_leases);
     r.flag("lease_raw", g.lease_raw);
+    if (r.has("sessions")) r.choice("sessions", g.sessions.emplace(), session_names);
+    r.duration("session_lifetime_ms", g.session_lifetime);
     if (const auto* o = r.object("quota")) {
         object_reader q(*o, "group: quota.", fault);
         q.text("url", g.quota.url);

@@ -52,12 +52,17 @@ struct upstream_key {
     key_caps caps;
     std::optional<std::int64_t> quota_tokens;
     std::optional<std::uint32_t> max_leases;  // at a time; unset: the group's
+    std::string organization;                 // sent as OpenAI-Organization; "" : the group's
+    std::string project;                      // sent as OpenAI-Project; "" : the group's
     wall_time created{};
     bool declared = false;  // from environment or file, not from the API
     test_outcome last_test = test_outcome::untested;
 };
 
 enum class disconnect_policy : std::uint8_t { cancel, drain };
+// What makes a client's session, which stays with one key: nothing; a name that the client gives;
+// else how its prompt begins.
+enum class session_policy : std::uint8_t { off, named, prefix };
 enum class unknown_quota : std::uint8_t { median, prefer, avoid };
 
 // Settings of the strategies; each strategy reads its own.
@@ -112,6 +117,8 @@ struct group {
     std::optional<std::uint32_t> max_leases;  // of each key at a time; unset: the settings'
     bool lease_raw = false;  // a lease hands out the upstream's own key, not an access key
     quota_source quota;
+    std::optional<session_policy> sessions;       // unset: the settings'
+    std::optional<nanoseconds> session_lifetime;  // since its last request; unset: the settings'
 };
 
 [[nodiscard]] std::string_view to_string(admin_status s) noexcept;

@@ -360,8 +360,8 @@ net::task<fetched> exchange::fetch(std::string_view account, const std::string& 
                                     .target = target,
                                     .key = picked->key->value,
                                     .identity_encoding = true,
-                                    .organization = picked->of->organization,
-                                    .project = picked->of->project,
+                                    .organization = picked->organization(),
+                                    .project = picked->project(),
                                     .method = "GET"});
         pool::upstream_result result;
         for (const bool fresh : {false, true}) {

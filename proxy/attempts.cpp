@@ -117,8 +117,12 @@ net::task<bool> exchange::serve() {
     for (;;) {
         // Nobody is there for another try's answer.
         if (client_.gone()) co_return co_await refuse(error(errc::client_closed));
-        auto picked = w_.selector().pick(*snap_.pool, pick_request_now());
+        pool::pick_request wanted = pick_request_now();
+        if (session_kind_ != pool::session_policy::off) prefer_session_key(wanted);
+        auto picked = w_.selector().pick(*snap_.pool, wanted);
         if (picked) {
+            if (session_kind_ != pool::session_policy::off)
+                keep_session(*picked, wanted.session_slot);
             const step s = co_await attempt(*picked);
             if (s == step::again) continue;
             co_return s == step::done;
@@ -255,6 +259,7 @@ net::task<exchange::step> exchange::attempt(pool::picked& picked) {
     w_.shared().health.observe_limits(picked.slot, hints, w_.mono(), w_.wall());
     if (call_.head().status() >= 400) co_return co_await take_error_answer(picked);
     if (!picked.resting) w_.shared().health.on_success(picked.slot, w_.mono(), w_.wall());
+    if (has_sessions_) learn_turn(picked);
     if (call_.head().status() == 101) co_return co_await relay_socket(picked);
     co_return co_await relay_answer(picked, false);
 }
@@ -308,8 +313,8 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
          .identity_encoding = hide_usage_,
          .keep_account_headers =
              snap_.settings->upstream.keep_organization_headers || !own_credential_.empty(),
-         .organization = picked.of->organization,
-         .project = picked.of->project,
+         .organization = picked.organization(),
+         .project = picked.project(),
          .own_lines = upgrade_ ? std::string_view(upgrade_->lines) : std::string_view()});
 
     const mono_time limit =

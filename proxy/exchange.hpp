@@ -88,6 +88,14 @@ class exchange {
     net::task<step> stand_in_line(std::uint32_t mark);
     net::task<step> refuse_from_line(std::string_view code, std::string message);
 
+    // ---- the client's session, which stays with one key (client_session.cpp)
+    void name_session();
+    void prefer_session_key(pool::pick_request& r) const;
+    void keep_session(const pool::picked& picked, std::uint32_t preferred);
+    void learn_turn(const pool::picked& picked);
+    void bind_session(std::uint64_t session, const pool::picked& picked);
+    [[nodiscard]] std::uint64_t session_of_model() const noexcept;
+
     // ---- the client's own upstream credential (pass_through.cpp)
     bool takes_own_credential(const error& why);
     net::task<bool> serve_pass_through();
@@ -206,6 +214,11 @@ class exchange {
     bool hide_usage_ = false;
     std::string upstream_head_;
     std::string target_;
+    bool has_sessions_ = false;                                      // a group keeps sessions
+    pool::session_policy session_kind_ = pool::session_policy::off;  // how it is named; off: not
+    std::uint64_t session_ = 0;                                      // its name's hash; 0: none
+    std::uint64_t turn_ = 0;  // of the state that an answer has given the client; 0: none
+
     upstream_call call_;
     pool::key_use use_;  // of the try that is under way or was the last
     usage::scanner scanner_;

@@ -2,6 +2,17 @@
 #include "proxy/metrics.hpp"
 
 namespace kw::proxy {
+namespace {
+
+constexpr auto session_tries = "keywheel_session_tries_total";
+constexpr auto session_tries_help =
+    "Tries of clients' sessions: on the session's key, on its first, or on another because that "
+    "one could not serve.";
+constexpr auto session_tokens = "keywheel_session_tokens_total";
+constexpr auto session_tokens_help =
+    "Input tokens of clients' sessions, and how many of them the upstream had cached.";
+
+}  // namespace
 
 worker_metrics::worker_metrics(metrics::registry& registry)
     : connections(
@@ -30,6 +41,12 @@ worker_metrics::worker_metrics(metrics::registry& registry)
       socket_bytes_down(registry.counter("keywheel_websocket_bytes_total",
                                          "Bytes of WebSockets read, by whose they are.",
                                          {{"from", "upstream"}})),
+      sessions_kept(registry.counter(session_tries, session_tries_help, {{"key", "kept"}})),
+      sessions_new(registry.counter(session_tries, session_tries_help, {{"key", "first"}})),
+      sessions_moved(registry.counter(session_tries, session_tries_help, {{"key", "moved"}})),
+      session_input(registry.counter(session_tokens, session_tokens_help, {{"class", "input"}})),
+      session_cached(
+          registry.counter(session_tokens, session_tokens_help, {{"class", "cached_read"}})),
       registry_(registry),
       first_token_(registry.histogram("keywheel_time_to_first_token_seconds",
                                       "From the request's head to the first generated text.",
@@ -110,6 +127,11 @@ void worker_metrics::count_attempt_failed(std::string_view failure) {
     auto it = failures_.find(failure);
     if (it == failures_.end()) {
         it = failures_
+void worker_metrics::count_session(const store::token_counts& tokens) {
+    session_input.add(tokens.input);
+    session_cached.add(tokens.cached_read);
+}
+
                  .emplace(failure,
                           &registry_.counter("keywheel_attempt_failures_total",
                                              "Tries that failed, by kind.", {{"failure", failure}}))

@@ -23,6 +23,8 @@ class worker_metrics {
     void count_refused_head(std::uint16_t status);
 
     metrics::counter& connections;
+    // An exchange of a client's session has ended.
+    void count_session(const store::token_counts& tokens);
     metrics::counter& upstream_connections_new;
     metrics::counter& upstream_connections_reused;
     metrics::counter& records_lost;
@@ -35,6 +37,11 @@ class worker_metrics {
     metrics::counter& socket_bytes_down;
 
   private:
+    metrics::counter& sessions_kept;   // tries on the session's key
+    metrics::counter& sessions_new;    // …of a session that had none
+    metrics::counter& sessions_moved;  // …that had one, which could not serve
+    metrics::counter& session_input;   // tokens
+    metrics::counter& session_cached;
     // Endpoint, status and group are few; the model is bounded by the registry.
     struct group_series {
         metrics::counter* requests = nullptr;

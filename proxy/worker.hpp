@@ -25,6 +25,7 @@
 #include "net/resolver.hpp"
 #include "pool/health.hpp"
 #include "pool/selector.hpp"
+#include "pool/sessions.hpp"
 #include "proxy/lease_renewer.hpp"
 #include "proxy/memory_budget.hpp"
 #include "proxy/metrics.hpp"
@@ -69,6 +70,7 @@ struct services {
     load now;
     std::atomic<bool> draining{false};
     bool own_admin_port = false;  // /admin is on a listener of its own and nowhere else
+    pool::session_table sessions{};
 };
 
 // Made and destroyed by the composition root while its loop does not run; between these, everything

@@ -33,6 +33,9 @@ struct request_fields {
     std::string user;
     std::string service_tier;
     std::string previous_response_id;
+    byte_range metadata;             // the value; empty when absent
+    byte_range prompt;               // of messages, input, prompt or contents
+    byte_range preamble;             // of system or instructions
     byte_range stream_options;       // the value; empty when absent
     byte_range include_usage_value;  // the value inside; empty when absent
     include_usage wants_usage = include_usage::absent;

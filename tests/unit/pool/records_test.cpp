@@ -38,6 +38,8 @@ TEST_CASE("a key goes through its JSON form with the secret sealed") {
     k.caps.concurrency = 4;
     k.quota_tokens = 1000;
     k.max_leases = 0;
+    k.organization = "org-k";
+    k.project = "proj-k";
     k.status = admin_status::banned;
     k.reason = "asked to";
     k.declared = true;
@@ -52,6 +54,8 @@ TEST_CASE("a key goes through its JSON form with the secret sealed") {
     CHECK(back->status == admin_status::banned);
     CHECK(back->quota_tokens == 1000);
     CHECK(back->max_leases == 0U);
+    CHECK(back->organization == "org-k");
+    CHECK(back->project == "proj-k");
     // under another id or master key the secret does not open and the key is out
     const crypto::sealer other{secret("fedcba9876543210fedcba9876543210")};
     const auto foreign = key_from_json(text, other);
@@ -86,6 +90,9 @@ TEST_CASE("what is wrong with a record is named") {
     CHECK(group_from_json(R"({"id":"g","fault_rules":[{"action":"explode"}]})").has_error());
     CHECK(group_from_json(R"({"id":"g","organization":"org-a\r\nx: y"})").has_error());
     CHECK(group_from_json(R"({"id":"g","project":"a b"})").has_error());
+    CHECK(group_from_json(R"({"id":"g","sessions":"all"})").has_error());
+    CHECK(
+        key_from_json(R"({"id":"a","group":"g","organization":"a b"})", test_sealer()).has_error());
     CHECK(group_from_json(R"({"id":"g","organization":"org-a","project":"p"})").has_value());
 }
 
@@ -101,11 +108,16 @@ TEST_CASE("a group goes through its JSON form") {
     g.fault_rules[0].action = fault_action::ban;
     g.fault_rules[0].duration = 3s;
     g.retry = false;
+    CHECK(to_json(g).find("session") == std::string::npos);
+    g.sessions = session_policy::prefix;
+    g.session_lifetime = 90s;
     const auto back = group_from_json(to_json(g));
     REQUIRE(back.has_value());
     CHECK(to_json(*back) == to_json(g));
     CHECK(back->fault_rules == g.fault_rules);
     CHECK(back->settings == g.settings);
+    CHECK(back->sessions == session_policy::prefix);
+    CHECK(back->session_lifetime == 90s);
     CHECK(back->timeouts == g.timeouts);
     CHECK(host_of("HTTPS://Api.Example/v1?x") == "https://api.example:443");
     CHECK(host_of("http://h:81") == "http://h:81");
