@@ -1,5 +1,5 @@
 // Shards of open-addressed tables. The hash of a key is uniformly random to everyone without the
-// pepper, so its own bits serve as shard, slot and fingerprint.
+// pepper, so its own bits serve as shard and slot.
 #include "auth/key_table.hpp"
 
 #include <algorithm>
@@ -30,6 +30,15 @@ bool same(const crypto::digest& a, const crypto::digest& b) noexcept {
     return equal_constant_time(text_of(a), text_of(b));
 }
 
+// Where a key with this hash is, or would be put. There is always a free slot.
+template <class Slots>
+std::size_t place_of(const Slots& slots, const crypto::digest& hash) noexcept {
+    std::size_t at = (std::uint64_t{word(hash, 0)} * slots.size()) >> 32U;
+    while (slots[at].key && !same(slots[at].hash, hash))
+        at = at + 1 == slots.size() ? 0 : at + 1;
+    return at;
+}
+
 void drop(std::vector<access_key_ptr>& keys, const crypto::digest& hash) {
     std::erase_if(keys, [&](const access_key_ptr& k) { return same(k->hash, hash); });
 }
@@ -46,33 +55,14 @@ std::vector<access_key_ptr> held(std::vector<access_key> keys) {
 
 key_table::shard::shard(std::vector<access_key_ptr> k) {
     keys.reserve(k.size());
-    slots.resize(std::bit_ceil(2 * k.size() + 1));
-    const std::size_t mask = slots.size() - 1;
-    for (access_key_ptr& key : k) {
-        std::size_t at = word(key->hash, 0) & mask;
-        const std::uint32_t print = word(key->hash, 1);
-        const auto is_this = [&] {
-            return slots[at].first == print && same(keys[slots[at].second - 1]->hash, key->hash);
-        };
-        while (slots[at].second != 0 && !is_this())
-            at = (at + 1) & mask;
-        if (slots[at].second != 0) {
-            keys[slots[at].second - 1] = std::move(key);
-            continue;
-        }
-        keys.push_back(std::move(key));
-        slots[at] = {print, static_cast<std::uint32_t>(keys.size())};
+    slots.resize(k.size() + k.size() / 2 + 1);
+    // From the last one on, as the later of two with one hash stays.
+    for (auto key = k.rbegin(); key != k.rend(); ++key) {
+        slot& place = slots[place_of(slots, (*key)->hash)];
+        if (place.key) continue;
+        place = {(*key)->hash, key->get()};
+        keys.push_back(std::move(*key));
     }
-}
-
-const access_key* key_table::view::find(const crypto::digest& hash) const noexcept {
-    const std::uint32_t print = word(hash, 1);
-    for (std::size_t at = word(hash, 0) & mask; slots[at].second != 0; at = (at + 1) & mask) {
-        if (slots[at].first != print) continue;
-        const access_key* key = keys[slots[at].second - 1].get();
-        if (same(key->hash, hash)) return key;
-    }
-    return nullptr;
 }
 
 key_table::key_table() : key_table(std::vector<access_key_ptr>()) {}
@@ -82,7 +72,7 @@ key_table::key_table(std::vector<access_key> keys) : key_table(held(std::move(ke
 key_table::key_table(const std::vector<access_key_ptr>& keys) {
     shards_.resize(
         std::min(max_shards, std::bit_ceil(std::max<std::size_t>(1, keys.size() / keys_a_shard))));
-    views_.resize(shards_.size());
+    slots_.resize(shards_.size());
     std::vector<std::vector<access_key_ptr>> parts(shards_.size());
     for (auto& part : parts)
         part.reserve(keys.size() / shards_.size() + 1);
@@ -104,11 +94,12 @@ void key_table::replace(std::size_t at, std::vector<access_key_ptr> keys) {
     shards_[at] = std::make_shared<const shard>(std::move(keys));
     const shard& now = *shards_[at];
     size_ += now.keys.size();
-    views_[at] = {now.slots.data(), now.slots.size() - 1, now.keys.data()};
+    slots_[at] = now.slots;
 }
 
 const access_key* key_table::find(const crypto::digest& hash) const noexcept {
-    return views_[shard_of(hash)].find(hash);
+    const auto& slots = slots_[shard_of(hash)];
+    return slots[place_of(slots, hash)].key;
 }
 
 const access_key* key_table::find_earlier(const crypto::digest& hash) const noexcept {

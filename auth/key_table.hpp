@@ -58,19 +58,16 @@ class key_table {
     }
 
   private:
-    struct shard {
-        std::vector<access_key_ptr> keys;
-        // Open addressing, at most half full: 32 bits of the hash, and index + 1 (0: free).
-        std::vector<std::pair<std::uint32_t, std::uint32_t>> slots;
-        explicit shard(std::vector<access_key_ptr> k);
+    // With the whole hash: in a big table each step on the way to the key would be a cache miss.
+    struct slot {
+        crypto::digest hash;
+        const access_key* key = nullptr;  // null: free
     };
 
-    // Where a shard's parts lie.
-    struct view {
-        const std::pair<std::uint32_t, std::uint32_t>* slots = nullptr;
-        std::size_t mask = 0;
-        const access_key_ptr* keys = nullptr;
-        [[nodiscard]] const access_key* find(const crypto::digest& hash) const noexcept;
+    struct shard {
+        std::vector<access_key_ptr> keys;
+        std::vector<slot> slots;  // open addressing, at most two thirds full
+        explicit shard(std::vector<access_key_ptr> k);
     };
 
     [[nodiscard]] std::size_t shard_of(const crypto::digest& hash) const noexcept;
@@ -79,7 +76,7 @@ class key_table {
     void forget_earlier(const crypto::digest& of);
 
     std::vector<std::shared_ptr<const shard>> shards_;  // a power of two
-    std::vector<view> views_;                           // of each shard: spares find() a cache miss
+    std::vector<std::span<const slot>> slots_;          // of each shard: spares find() a cache miss
     // Hash of an earlier text, hash of the key's own; sorted. Few keys have one.
     std::vector<std::pair<crypto::digest, crypto::digest>> earlier_;
     std::size_t size_ = 0;
