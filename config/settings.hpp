@@ -253,8 +253,6 @@ struct object_settings {
     friend bool operator==(const object_settings&, const object_settings&) = default;
 };
 
-// WebSockets; what else holds for requests (connections, sending, a graceful stop) holds for them.
-struct websocket_settings {
 // Clients' sessions, which stay with one upstream key; each group's policy is in its pool section.
 struct session_settings {
     std::vector<std::string> headers{
@@ -264,6 +262,8 @@ struct session_settings {
     friend bool operator==(const session_settings&, const session_settings&) = default;
 };
 
+// WebSockets; what else holds for requests (connections, sending, a graceful stop) holds for them.
+struct websocket_settings {
     milliseconds idle_timeout = std::chrono::minutes(10);  // without a byte either way
     milliseconds max_duration = std::chrono::minutes(65);
     std::size_t max_message_bytes = 32 * mib;
@@ -374,9 +374,9 @@ struct settings {
     lease_settings leases;
     quota_settings quota;
     websocket_settings websocket;
+    session_settings sessions;
     object_settings objects;
     disconnect_settings disconnect;
-    session_settings sessions;
     store_settings store;
     log_settings log;
     header_settings headers;

@@ -145,9 +145,9 @@ void exchange::finish(store::exchange_end end, errc code) {
     const std::int64_t first_token_us =
         first_content_ == mono_time{} ? 0 : micros(first_content_ - started_);
     w_.metrics().count(record_, key_alias_, first_token_us);
+    if (session_kind_ != pool::session_policy::off) w_.metrics().count_session(record_.tokens);
     log::event(log::level::info, "request.done",
                {{"request_id", record_.id},
-    if (session_kind_ != pool::session_policy::off) w_.metrics().count_session(record_.tokens);
                 {"endpoint", record_.endpoint},
                 {"client_id", record_.access_key_id},
                 {"model", record_.model_asked},

@@ -207,6 +207,11 @@ class exchange {
 
     std::unique_ptr<object_work> objects_;  // null: the request is about none
 
+    bool has_sessions_ = false;                                      // a group keeps sessions
+    pool::session_policy session_kind_ = pool::session_policy::off;  // how it is named; off: not
+    std::uint64_t session_ = 0;                                      // its name's hash; 0: none
+    std::uint64_t turn_ = 0;  // of the state that an answer has given the client; 0: none
+
     std::unique_ptr<socket_upgrade> upgrade_;  // null: no WebSocket
     std::int64_t socket_tokens_ = 0;           // of its responses, which have records of their own
 
@@ -214,11 +219,6 @@ class exchange {
     bool hide_usage_ = false;
     std::string upstream_head_;
     std::string target_;
-    bool has_sessions_ = false;                                      // a group keeps sessions
-    pool::session_policy session_kind_ = pool::session_policy::off;  // how it is named; off: not
-    std::uint64_t session_ = 0;                                      // its name's hash; 0: none
-    std::uint64_t turn_ = 0;  // of the state that an answer has given the client; 0: none
-
     upstream_call call_;
     pool::key_use use_;  // of the try that is under way or was the last
     usage::scanner scanner_;

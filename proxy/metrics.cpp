@@ -123,15 +123,15 @@ void worker_metrics::count(const store::ledger_record& r, const std::string& key
     }
 }
 
-void worker_metrics::count_attempt_failed(std::string_view failure) {
-    auto it = failures_.find(failure);
-    if (it == failures_.end()) {
-        it = failures_
 void worker_metrics::count_session(const store::token_counts& tokens) {
     session_input.add(tokens.input);
     session_cached.add(tokens.cached_read);
 }
 
+void worker_metrics::count_attempt_failed(std::string_view failure) {
+    auto it = failures_.find(failure);
+    if (it == failures_.end()) {
+        it = failures_
                  .emplace(failure,
                           &registry_.counter("keywheel_attempt_failures_total",
                                              "Tries that failed, by kind.", {{"failure", failure}}))

@@ -21,10 +21,10 @@ class worker_metrics {
                std::int64_t first_token_us);
     void count_attempt_failed(std::string_view failure);
     void count_refused_head(std::uint16_t status);
-
-    metrics::counter& connections;
     // An exchange of a client's session has ended.
     void count_session(const store::token_counts& tokens);
+
+    metrics::counter& connections;
     metrics::counter& upstream_connections_new;
     metrics::counter& upstream_connections_reused;
     metrics::counter& records_lost;
@@ -35,13 +35,13 @@ class worker_metrics {
     metrics::counter& socket_frames_down;
     metrics::counter& socket_bytes_up;
     metrics::counter& socket_bytes_down;
-
-  private:
     metrics::counter& sessions_kept;   // tries on the session's key
     metrics::counter& sessions_new;    // …of a session that had none
     metrics::counter& sessions_moved;  // …that had one, which could not serve
     metrics::counter& session_input;   // tokens
     metrics::counter& session_cached;
+
+  private:
     // Endpoint, status and group are few; the model is bounded by the registry.
     struct group_series {
         metrics::counter* requests = nullptr;

@@ -67,10 +67,10 @@ struct services {
     std::function<void(const std::string& key_id, const std::string& label)> account_told;
     store::object_desk* objects = nullptr;         // null: accounts of objects are not kept
     std::shared_ptr<net::tls_server_context> tls;  // null: plain HTTP
+    pool::session_table sessions{};
     load now;
     std::atomic<bool> draining{false};
     bool own_admin_port = false;  // /admin is on a listener of its own and nowhere else
-    pool::session_table sessions{};
 };
 
 // Made and destroyed by the composition root while its loop does not run; between these, everything
