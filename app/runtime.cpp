@@ -359,6 +359,7 @@ void runtime::impl::open_listeners() {
             .sync_quotas = [this] { return quotas_->sync_all(); },
             .quota_of = [this](const std::string& id) { return quotas_->describe(id); }},
         std::move(*guard));
+    make_late_biller();
     services_ = std::unique_ptr<proxy::services>(new proxy::services{
         .clock = clock_,
         .admission = admission_.get(),
@@ -372,6 +373,11 @@ void runtime::impl::open_listeners() {
         .account_told =
             [this](const std::string& id, const std::string& label) {
                 control_.get().post([this, id, label] { labels_->note(id, label); });
+            },
+        .late_seen =
+            [this](usage::late_state state) {
+                control_.get().post(
+                    [this, s = std::move(state)]() mutable { late_->seen(std::move(s)); });
             },
         .objects = objects_.get(),
         .tls = tls,
@@ -469,6 +475,7 @@ void runtime::start() {
         net::spawn("keys", m.key_rounds());
         net::spawn("rounds", m.second_rounds());
         net::spawn("watch", m.watch_rounds());
+        net::spawn("late work", m.late_rounds());
     });
     log::event(log::level::info, "server.started",
                {{"version", KEYWHEEL_VERSION},

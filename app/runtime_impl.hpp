@@ -30,6 +30,7 @@
 #include "jobs/first_uses.hpp"
 #include "jobs/key_sharer.hpp"
 #include "jobs/key_tester.hpp"
+#include "jobs/late_biller.hpp"
 #include "jobs/prober.hpp"
 #include "jobs/quota_sync.hpp"
 #include "jobs/resealer.hpp"
@@ -98,6 +99,10 @@ struct runtime::impl final : net::control_port, admin::config_port {
     void report_expired_keys();
     [[nodiscard]] std::optional<jobs::probe_subject> find_probe(const std::string& key_id);
     [[nodiscard]] net::task<result<std::string>> ask_quota(std::string key_id);
+    void make_late_biller();
+    void count_late(const store::ledger_record& record, const std::string& exchange_id);
+    [[nodiscard]] net::task<void> ask_for_late(jobs::late_biller::debt debt);
+    net::task<void> late_rounds();
     [[nodiscard]] net::task<jobs::probe_answer> call_probe(jobs::probe_subject subject);
     void apply_configuration(config::loaded next);
     void reload();
@@ -151,6 +156,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::unique_ptr<jobs::budget_loader> budgets_;
     std::unique_ptr<jobs::first_uses> first_uses_;
     std::unique_ptr<jobs::account_labels> labels_;
+    std::unique_ptr<jobs::late_biller> late_;
     std::unique_ptr<store::object_desk> objects_;  // its answers go to the workers' loops
     std::unique_ptr<jobs::key_sharer> sharer_;
     std::unique_ptr<store::cap_board> caps_;

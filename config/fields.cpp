@@ -713,6 +713,11 @@ constexpr field object_fields[] = {
      .at = at<&object_settings::short_lifetime>,
      .help = "The same of uploads, containers and sessions.",
      .min = 60'000},
+    {.name = "collect_interval",
+     .at = at<&object_settings::collect_interval>,
+     .help = "How often the upstream is asked for background responses, batches, fine-tuning jobs "
+             "and videos whose cost no client has asked for yet; one replica asks for each. `0` "
+             "turns it off: then they are booked when a client asks."},
 };
 
 constexpr section all_sections[] = {

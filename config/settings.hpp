@@ -250,6 +250,8 @@ struct object_settings {
     milliseconds lifetime = std::chrono::days(400);
     milliseconds response_lifetime = std::chrono::days(31);
     milliseconds short_lifetime = std::chrono::days(2);  // uploads, containers, sessions
+    // Between two looks after work whose cost nobody has asked for yet; 0: never.
+    milliseconds collect_interval = std::chrono::minutes(2);
     friend bool operator==(const object_settings&, const object_settings&) = default;
 };
 

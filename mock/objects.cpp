@@ -231,6 +231,30 @@ net::task<void> create_file(exchange& x) {
     co_await x.json(body);
 }
 
+// How long-lived work is answered when it is ordered, what it is from then on, and what it costs.
+struct long_work {
+    std::string_view family;
+    std::string_view ordered;
+    std::string_view ended;
+    token_count bill;
+    std::string_view told;  // by the ended object
+};
+constexpr std::array long_works{
+    long_work{"batches",
+              "validating",
+              "completed",
+              {.input = 1000, .output = 200, .cached = 100},
+              ",\"model\":\"gpt-4o-mini\",\"usage\":{\"input_tokens\":1000,"
+              "\"input_tokens_details\":{\"cached_tokens\":100},\"output_tokens\":200,"
+              "\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":1200}"},
+    long_work{"fine_tuning/jobs",
+              "validating_files",
+              "succeeded",
+              {.input = 5000},
+              ",\"trained_tokens\":5000"},
+    long_work{"videos", "queued", "completed", {}, ",\"progress\":100"},
+};
+
 // What is made along with an object.
 std::string more_of(exchange& x, const place& p, const std::string& id) {
     const std::string_view path = p.of->path;
@@ -283,8 +307,25 @@ net::task<void> create(exchange& x, place p) {
     std::string id = new_id(x, p.of->prefix);
     // A file in a vector store goes by the file's id.
     if (path == "vector_stores/*/files") id = x.in.json.text("file_id");
-    const auto body = make_json(x, *p.of, id, more_of(x, p, id));
-    store_object(x, p.collection + "/" + id, {body, "content of " + id});
+    auto body = make_json(x, *p.of, id, more_of(x, p, id));
+    if (path == "videos") {
+        for (const auto& [name, usual] : {std::pair("seconds", "4"), std::pair("size", "720x1280")})
+            if (const auto given = x.in.field(name); x.in.json.raw(name).empty())
+                body.insert(body.size() - 1, std::string(",\"") + name +
+                                                 "\":" + json_text(given.empty() ? usual : given));
+    }
+    token_count bill;
+    if (const auto* work = std::ranges::find(long_works, path, &long_work::family);
+        work != long_works.end()) {
+        // Billed when it is ordered; whoever asks for it finds it done, once for all.
+        auto ended = with_status(body, work->ended);
+        ended.insert(ended.size() - 1, work->told);
+        store_object(x, p.collection + "/" + id, {std::move(ended), "content of " + id});
+        body = with_status(std::move(body), work->ordered);
+        bill = work->bill;
+    } else {
+        store_object(x, p.collection + "/" + id, {body, "content of " + id});
+    }
     if (path == "threads/*/runs" || path == "evals/*/runs") {
         const family& f = family_of(path == "threads/*/runs" ? "threads/*/runs/*/steps"
                                                              : "evals/*/runs/*/output_items");
@@ -311,7 +352,7 @@ net::task<void> create(exchange& x, place p) {
         co_return;
     }
     const int status = path == "evals" || path == "evals/*/runs" ? 201 : 200;
-    co_await x.answer(status, "application/json", body);
+    co_await x.answer(status, "application/json", body, bill);
 }
 
 // POST /threads/runs: a thread and its first run.

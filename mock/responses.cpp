@@ -133,7 +133,7 @@ net::task<void> responses(exchange& x) {
     const auto whole = object(
         x, p, incomplete ? "incomplete" : "completed", "[" + item(p, "completed", c.whole) + "]",
         x.faults.no_usage ? "null" : responses_usage(used), incomplete ? why : "null");
-    if (x.in.json.yes("background")) {
+    if (x.in.json.yes("background") && !x.in.json.yes("stream")) {
         // Billed when made; read again it must not be booked again.
         store_object(x, "/responses/" + p.id, {whole, {}});
         co_await x.json(object(x, p, "queued", "[]", "null"), used);

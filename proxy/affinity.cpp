@@ -475,9 +475,12 @@ net::task<void> exchange::learn_answer(const pool::picked& picked, relay_plan& p
     const net::http_head& head = call_.head();
     objects_->reader.start(objects_->route.creates, objects_->route.items, head.is_event_stream(),
                            head.content_encoding());
-    const auto post = [this, key = picked.member_of->key] {
+    read_late_work();
+    const auto post = [this, key = picked.member_of->key, events = head.is_event_stream()] {
         auto all = take_bindings(*key);
         if (!all.empty()) w_.shared().objects->bind(std::move(all), [](bool) {});
+        if (!events) return;
+        if (auto debt = take_debt()) note_debt(std::move(*debt), [](bool) {});
     };
     const std::string_view early = call_.early_body();
     const bool here = !head.is_event_stream() &&
@@ -491,10 +494,18 @@ net::task<void> exchange::learn_answer(const pool::picked& picked, relay_plan& p
     net::body_framer framer(head.body(), head.body_length(), net::trailer_rule::skip);
     framer.consume(early, [this](std::string_view piece) { objects_->reader.feed(piece); });
     auto all = take_bindings(*picked.key);
-    if (all.empty()) co_return;
+    auto debt = take_debt();
+    if (all.empty() && !debt) co_return;
     auto q = std::make_shared<question<bool>>();
-    w_.shared().objects->bind(std::move(all), answer_to(q, w_.loop()));
+    if (!debt) {
+        w_.shared().objects->bind(std::move(all), answer_to(q, w_.loop()));
+    } else {
+        // Both are done when the later one is.
+        if (!all.empty()) w_.shared().objects->bind(std::move(all), [](bool) {});
+        note_debt(std::move(*debt), answer_to(q, w_.loop()));
+    }
     co_await wait_for(q, client_.wait, w_.loop().now() + answer_time);
+    if (objects_->noted) objects_->unnoted = !q->answer.value_or(false);
 }
 
 }  // namespace kw::proxy

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,7 +24,10 @@ struct object_work {
     std::size_t next_home = 0;
     std::string home;  // the account where the owner's objects have gone so far; "" : none
     id_reader reader;
-    std::string told;  // the account that the last answer has named; "" : none
+    std::unique_ptr<usage::late_reader> late;  // of an answer that may tell of long-lived work
+    bool noted = false;    // the store knows, or soon will, what has been ordered
+    bool unnoted = false;  // …and it cannot
+    std::string told;      // the account that the last answer has named; "" : none
     // Accounts of which this process knows no key yet, each with the id of one.
     std::vector<std::pair<std::string, std::string>> stand_ins;
 };

@@ -132,8 +132,10 @@ void exchange::finish(store::exchange_end end, errc code) {
     if (record_.outcome == store::usage_outcome::none && (count_answer_ || may_be_billed_) &&
         end != store::exchange_end::refused && end != store::exchange_end::failed)
         settle_usage();
+    leave_to_late_work();
     use_.settle(record_.tokens.total() + socket_tokens_);
     settle_limits();
+    tell_late_work(end == store::exchange_end::completed);
 
     const mono_time now = w_.mono();
     record_.total_us = micros(now - started_);

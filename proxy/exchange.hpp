@@ -131,6 +131,13 @@ class exchange {
     net::task<void> learn_answer(const pool::picked& picked, relay_plan& plan);
     [[nodiscard]] std::vector<store::object_binding> take_bindings(const pool::upstream_key& key);
 
+    // ---- work that costs something later (late_work.cpp)
+    void read_late_work();
+    [[nodiscard]] std::optional<store::object_debt> take_debt();
+    void note_debt(store::object_debt debt, store::object_desk::bound done);
+    void leave_to_late_work();
+    void tell_late_work(bool whole);
+
     // ---- tries (attempts.cpp)
     net::task<bool> serve();
     net::task<bool> answer_refusal(const pool::refusal& r);

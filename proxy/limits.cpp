@@ -171,7 +171,11 @@ void exchange::settle_limits() {
     // Used, but of unknown price: what was reserved for that.
     if (!record_.rated_cost && real.tokens > 0) real.cost = reservation_.reservation.cost;
     w_.leases()->remove(record_.id);
-    w_.leases()->admission().settle({access_->id, record_.id}, real);
+    // A background response: what was reserved stays counted until its usage takes its place.
+    if (objects_ && objects_->noted && !objects_->unnoted && record_.tokens.total() == 0)
+        w_.leases()->admission().release({access_->id, record_.id});
+    else
+        w_.leases()->admission().settle({access_->id, record_.id}, real);
     w_.shared().lines.freed(access_->id);
 }
 

@@ -83,6 +83,10 @@ void worker_metrics::count(const store::ledger_record& r, const std::string& key
         }
         it->second->add();
     }
+    count_usage(r);
+}
+
+void worker_metrics::count_usage(const store::ledger_record& r) {
     if (r.tokens.total() == 0 && !r.cost) return;
     const bool full = by_model_.size() >= max_models;
     const std::string& name = r.model_served.empty() ? r.model_asked : r.model_served;

@@ -19,6 +19,8 @@ class worker_metrics {
     // One exchange has ended. first_token_us: 0 when there was none. key: the upstream key's alias.
     void count(const store::ledger_record& record, const std::string& key,
                std::int64_t first_token_us);
+    // What a record of work that was ordered earlier adds.
+    void count_usage(const store::ledger_record& record);
     void count_attempt_failed(std::string_view failure);
     void count_refused_head(std::uint16_t status);
     // An exchange of a client's session has ended.

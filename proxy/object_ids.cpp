@@ -23,24 +23,35 @@ struct family {
     bool spread = false;  // new ones go wherever the strategy says
     bool items = false;
     bool gettable = true;
+    usage::late_kind late = usage::late_kind::none;
 };
+
+using usage::late_kind;
 
 // Longer paths before those that they begin with.
 constexpr std::array families{
     family{.path = "files", .lists = true},
     family{.path = "uploads", .keep = object_keep::brief, .gettable = false},
-    family{.path = "batches", .lists = true},
+    family{.path = "batches", .lists = true, .late = late_kind::batch},
     family{.path = "vector_stores", .lists = true},
-    family{.path = "fine_tuning/jobs", .lists = true},
+    family{.path = "fine_tuning/jobs", .lists = true, .late = late_kind::fine_tuning},
     family{.path = "fine_tuning/checkpoints", .gettable = false},
-    family{.path = "responses", .keep = object_keep::response, .spread = true, .items = true},
+    family{.path = "responses",
+           .keep = object_keep::response,
+           .spread = true,
+           .items = true,
+           .late = late_kind::response},
     family{.path = "conversations", .items = true},
     family{.path = "assistants", .lists = true},
     family{.path = "threads"},
     family{.path = "evals", .lists = true},
     family{.path = "containers", .keep = object_keep::brief, .lists = true},
     family{.path = "videos/characters"},
-    family{.path = "videos", .keep = object_keep::response, .lists = true, .spread = true},
+    family{.path = "videos",
+           .keep = object_keep::response,
+           .lists = true,
+           .spread = true,
+           .late = late_kind::video},
     family{.path = "skills", .lists = true},
     family{
         .path = "chat/completions", .keep = object_keep::response, .lists = true, .spread = true},
@@ -54,6 +65,10 @@ constexpr std::array families{
 // What follows a collection and is no id.
 constexpr std::array<std::string_view, 5> verbs = {"input_tokens", "compact", "edits", "extensions",
                                                    "runs"};
+
+// What is done to an object and answered with it.
+constexpr std::array<std::string_view, 6> acts_on_itself = {"/cancel", "/pause", "/resume",
+                                                            "/remix",  "/edits", "/extensions"};
 
 constexpr std::array kinds{
     id_kind{"file-", "/files/"},
@@ -192,6 +207,14 @@ object_route route_objects(std::string_view method, std::string_view path) noexc
     r.lists = method == "GET" && of->lists && tail.empty();
     r.learns = (post || method == "GET") && !r.lists && !chat && tail != "/input_tokens";
     if (!r.id.empty() && tail.ends_with("/remix")) r.creates = true;
+    // The object itself, not what belongs to it.
+    const bool itself = r.object.size() == base + 1 + of->path.size() + tail.size();
+    const bool acts = post && std::ranges::any_of(acts_on_itself, [&](std::string_view verb) {
+                          return tail.ends_with(verb);
+                      });
+    if ((itself || acts) && tail != "/input_tokens" && tail != "/compact" &&
+        (post || method == "GET"))
+        r.late = of->late;
     return r;
 }
 
@@ -230,6 +253,7 @@ void id_reader::start(bool creates, bool items, bool events, std::string_view en
     events_ = events;
     decoder_.start(usage::parse_encoding(encoding));
     found_.clear();
+    other_ = nullptr;
     reset();
 }
 
@@ -243,8 +267,9 @@ void id_reader::reset() noexcept {
 
 void id_reader::on_event(std::string_view data) {
     events_ = true;
-    if (found_.size() >= max_found || data.substr(0, 72).find(".delta\"") != std::string_view::npos)
-        return;
+    if (data.substr(0, 72).find(".delta\"") != std::string_view::npos) return;
+    if (other_ != nullptr) other_->on_event(data);
+    if (found_.size() >= max_found) return;
     reset();
     read(data);
 }
@@ -298,8 +323,11 @@ void id_reader::end_text() {
 }
 
 void id_reader::feed(std::string_view body) {
-    if (found_.size() >= max_found) return;
-    decoder_.feed(body, [this](std::string_view piece) { read(piece); });
+    if (found_.size() >= max_found && other_ == nullptr) return;
+    decoder_.feed(body, [this](std::string_view piece) {
+        if (other_ != nullptr) other_->feed(piece);
+        if (found_.size() < max_found) read(piece);
+    });
 }
 
 void id_reader::read(std::string_view json) {

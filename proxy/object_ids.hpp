@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "usage/decoder.hpp"
+#include "usage/late_work.hpp"
 
 namespace kw::proxy {
 
@@ -31,6 +32,8 @@ struct object_route {
     std::string_view object;  // the path as far as that id, or of the collection
     std::string_view base;    // the path before the collection
     bool gettable = true;     // an object of this family can be asked for by a GET
+    // What the answer's object, or each of a list's, may tell that it costs by now.
+    usage::late_kind late = usage::late_kind::none;
 };
 
 // path: as it came, without query.
@@ -79,6 +82,8 @@ class id_reader {
     // What was found since the last call.
     [[nodiscard]] std::vector<found> take() noexcept { return std::exchange(found_, {}); }
     [[nodiscard]] bool has_found() const noexcept { return !found_.empty(); }
+    // Reads the same answer, decoded; outlives what is fed.
+    void share_with(usage::late_reader* other) noexcept { other_ = other; }
 
   private:
     friend std::vector<object_ref> find_refs(std::string_view body, std::size_t most);
@@ -116,6 +121,7 @@ class id_reader {
     std::string text_;
     std::vector<found> found_;
     usage::decoder decoder_;
+    usage::late_reader* other_ = nullptr;
 };
 
 }  // namespace kw::proxy

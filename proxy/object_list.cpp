@@ -149,6 +149,15 @@ net::task<bool> exchange::serve_list() {
         page.push_back(item);
     }
 
+    if (objects_->route.late != usage::late_kind::none && w_.shared().late_seen) {
+        for (const list_item& item : page) {
+            usage::late_reader reader(objects_->route.late);
+            reader.feed(item.json);
+            usage::late_state state = reader.state();
+            if (state.late && state.ended) w_.shared().late_seen(std::move(state));
+        }
+    }
+
     const auto out = std::ranges::count_if(sources, &list_source::out);
     if (out > 0 && out == std::ssize(sources)) {
         const step s = co_await refuse_object(

@@ -121,6 +121,12 @@ void worker::apply_limits() noexcept {
     objects_.set_limit(current().settings->objects.cache_entries);
 }
 
+bool worker::book_late(const store::ledger_record& record) {
+    if (journal_.append_end(record, false) != errc::ok) return false;
+    metrics_.count_usage(record);
+    return true;
+}
+
 void worker::note_first_use(const std::string& access_key_id) {
     if (shared_.first_used && first_used_.insert(access_key_id).second)
         shared_.first_used(access_key_id);

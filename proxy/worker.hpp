@@ -32,6 +32,7 @@
 #include "proxy/object_cache.hpp"
 #include "proxy/snapshot.hpp"
 #include "store/journal.hpp"
+#include "usage/late_work.hpp"
 
 namespace kw::net {
 class tls_server_context;
@@ -65,6 +66,8 @@ struct services {
     std::function<void(const std::string& access_key_id)> first_used;
     // Any thread: an answer has told the account of this upstream key.
     std::function<void(const std::string& key_id, const std::string& label)> account_told;
+    // Any thread: an answer has told that long-lived work has ended, and what it cost.
+    std::function<void(usage::late_state)> late_seen;
     store::object_desk* objects = nullptr;         // null: accounts of objects are not kept
     std::shared_ptr<net::tls_server_context> tls;  // null: plain HTTP
     pool::session_table sessions{};
@@ -142,6 +145,9 @@ class worker {
 
     // True once for each model; of more models than anyone has, for none.
     [[nodiscard]] bool is_first_unpriced(std::string_view model);
+
+    // Into the journal: what was ordered by an exchange that is long over. False: it is full.
+    [[nodiscard]] bool book_late(const store::ledger_record& record);
 
     // Tells of it once for each snapshot.
     void note_first_use(const std::string& access_key_id);

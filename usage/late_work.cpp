@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "store/ledger_batch.hpp"
+#include "usage/estimate.hpp"
 
 namespace kw::usage {
 namespace {
@@ -115,6 +116,7 @@ late_state late_reader::state() {
     s.model = r.model;
     s.service_tier = r.service_tier;
     s.searches = r.searches;
+    s.generated = r.output_chars;
     if (s.kind == late_kind::fine_tuning) {
         s.tokens.input = trained_;
         s.told = trained_ > 0;
@@ -166,7 +168,13 @@ store::ledger_record late_record(const late_note& note, const late_state& state,
     if (!state.model.empty()) r.model_served = state.model;
     if (!state.service_tier.empty()) r.service_tier = state.service_tier;
     if (note.kind == late_kind::batch) r.service_tier = "batch";
-    if (!state.told) return r;
+    if (!state.told) {
+        // A server that never tells: what can be seen of it.
+        if (note.kind != late_kind::response || state.generated == 0) return r;
+        r.outcome = store::usage_outcome::estimated;
+        r.tokens.input = note.input_tokens;
+        r.tokens.output = estimate_tokens(state.generated);
+    }
     quantities q;
     q.searches = state.searches;
     std::string_view model = r.model_served;
@@ -176,7 +184,7 @@ store::ledger_record late_record(const late_note& note, const late_state& state,
         model = note.model;  // not the new one
         q.trained_tokens = state.tokens.input;
     } else {
-        q.tokens = state.tokens;
+        q.tokens = r.tokens;
     }
     if (note.kind == late_kind::video) {
         q.duration_ms = state.duration_ms;

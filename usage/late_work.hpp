@@ -25,6 +25,7 @@ struct late_state {
     bool ended = false;
     bool told = false;  // tokens are the provider's
     store::token_counts tokens;
+    std::int64_t generated = 0;  // bytes of text
     std::int64_t searches = 0;
     std::int64_t duration_ms = 0;  // of a video
     std::string model;

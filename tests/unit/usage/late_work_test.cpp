@@ -153,6 +153,13 @@ TEST_CASE("long-lived work is priced", "[usage]") {
     r = book(late_kind::response, "own", s);
     CHECK(r.outcome == store::usage_outcome::none);
     CHECK_FALSE(r.cost.has_value());
+    // A server that tells no usage: an estimate of what it has generated.
+    s = read(late_kind::response,
+             R"({"id":"r","status":"completed","background":true,"output":[{"content":[{"text":"12345678"}]}]})");
+    r = book(late_kind::response, "own", s);
+    CHECK(r.outcome == store::usage_outcome::estimated);
+    CHECK(r.tokens.input == 100);
+    CHECK(r.tokens.output == 2);
     const auto lost = lost_record(note_of(late_kind::response, "own"), *prices, wall_time{});
     CHECK(lost.outcome == store::usage_outcome::estimated);
     CHECK(lost.tokens.total() == 150);
