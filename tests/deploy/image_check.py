@@ -1,0 +1,129 @@
+"""The image under Docker compose with Redis: it gets healthy, is not root and writes nowhere but in its data directory;
+`docker stop` in the middle of streams loses no stream and no record; size of what lies over the base image.
+
+Wants a Docker engine and the images keywheel:0.1.0 and redis:7; KEYWHEEL_BASE names the image that the first was built on.
+Run by `./dev deploy image`.
+"""
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STREAMS = 8
+PORT = 18080
+SETTINGS = {"OPENAI_API_KEY": "sk-one,sk-two", "OPENAI_BASE_URL": "http://mock:9000/v1", "API_ACCESS_KEY": "access-key-0001",
+            "ADMIN_ACCESS_KEY": "admin-key-of-the-image-0001", "ENCRYPTION_KEY": "e" * 43, "REDIS_PASSWORD": "of-redis",
+            "KEYWHEEL_PUBLISHED_PORT": str(PORT)}
+MOCK = {"services": {"mock": {"image": "keywheel:0.1.0", "command": ["mock-upstream", "--host", "0.0.0.0", "--port", "9000"],
+                              "healthcheck": {"disable": True}}}}
+
+
+def run(*words, **more):
+    return subprocess.run([str(w) for w in words], check=True, text=True, stdout=subprocess.PIPE, timeout=180, **more).stdout
+
+
+def wait_for(what, ready, seconds=60):
+    end = time.monotonic() + seconds
+    while not (got := ready()):
+        if time.monotonic() > end:
+            raise AssertionError(f"waited in vain: {what}")
+        time.sleep(0.2)
+    return got
+
+
+class Compose:
+    def __init__(self, folder):
+        self.extra, self.env = folder / "mock.yml", folder / "env"
+        self.extra.write_text(json.dumps(MOCK))
+        self.env.write_text("".join(f"{k}={v}\n" for k, v in SETTINGS.items()))
+        probe = subprocess.run(["docker", "compose", "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        self.tool = ["docker", "compose"] if probe.returncode == 0 else ["docker-compose"]
+
+    def __call__(self, *words):
+        return run(*self.tool, "-p", "kwimage", "--env-file", self.env, "-f", ROOT / "deploy/compose/compose.yml", "-f", self.extra,
+                   *words)
+
+
+def request(method, path, body=None, admin=False, timeout=60):
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=timeout)
+    who = {"x-admin-key": SETTINGS["ADMIN_ACCESS_KEY"]} if admin else {"authorization": "Bearer " + SETTINGS["API_ACCESS_KEY"]}
+    connection.request(method, path, json.dumps(body) if body else None, {**who, "content-type": "application/json"})
+    return connection.getresponse()
+
+
+def answers(path="/readyz"):
+    try:
+        return request("GET", path, timeout=2).status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def stream(begun, ended, number):
+    answer = request("POST", "/v1/chat/completions", {"model": "mock-pace-100-tokens-50", "stream": True,
+                                                       "messages": [{"role": "user", "content": "hello"}]})
+    got = answer.read(64)
+    begun.append(number)
+    got += answer.read()
+    if answer.status == 200 and got.rstrip().endswith(b"data: [DONE]"):
+        ended.append(answer.headers["x-keywheel-request-id"])
+
+
+def size_over_base():
+    layers = [json.loads(run("docker", "image", "inspect", name))[0] for name in
+              ("keywheel:0.1.0", os.environ.get("KEYWHEEL_BASE", "debian:13-slim"))]
+    assert layers[0]["RootFS"]["Layers"][0] == layers[1]["RootFS"]["Layers"][0], "built on another base"
+    return (layers[0]["Size"] - layers[1]["Size"]) / 1e6
+
+
+def main():
+    ours = size_over_base()
+    print(f"figure: image: over its base: {ours:.1f} MB")
+    assert ours < 25, ours
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="keywheel-image-"))
+    compose = Compose(folder)
+    try:
+        begun_at = time.monotonic()
+        compose("up", "-d", "--no-build")
+        name = wait_for("the container", lambda: compose("ps", "-q", "keywheel").strip())
+        wait_for("healthy", lambda: run("docker", "inspect", "-f", "{{.State.Health.Status}}", name).strip() == "healthy")
+        print(f"figure: image: compose up to healthy: {time.monotonic() - begun_at:.1f} s")
+        assert run("docker", "exec", name, "id", "-u").strip() == "10001"
+        tried = subprocess.run(["docker", "exec", name, "touch", "/usr/x"], stderr=subprocess.DEVNULL, check=False)
+        assert tried.returncode != 0, "the root file system can be written"
+
+        begun, ended = [], []
+        threads = [threading.Thread(target=stream, args=(begun, ended, n)) for n in range(STREAMS)]
+        for thread in threads:
+            thread.start()
+        wait_for("all streams run", lambda: len(begun) == STREAMS)
+        stopping = time.monotonic()
+        run("docker", "stop", "-t", "60", name)
+        print(f"figure: image: docker stop with {STREAMS} streams under way: {time.monotonic() - stopping:.1f} s")
+        for thread in threads:
+            thread.join()
+        assert len(ended) == STREAMS, f"{len(ended)} of {STREAMS} streams came to their end"
+        assert run("docker", "inspect", "-f", "{{.State.ExitCode}}", name).strip() == "0"
+
+        compose("up", "-d", "--no-build")
+        wait_for("it answers again", answers)
+        log = json.loads(request("GET", "/admin/requests?limit=100", admin=True).read())["data"]["requests"]
+        assert sorted(r["id"] for r in log) == sorted(ended), (log, ended)
+        print(f"figure: image: records of the streams that were under way: {len(log)} of {STREAMS}")
+    except BaseException:
+        print(compose("logs", "--no-color", "--tail", "40"), file=sys.stderr)
+        raise
+    finally:
+        compose("down", "-v", "-t", "5")
+        shutil.rmtree(folder)
+    print("image check passed")
+
+
+if __name__ == "__main__":
+    main()
