@@ -109,7 +109,7 @@ void members(std::string_view model, od::object object, Each&& each) {
     for (auto f : object) {
         const std::string name(std::string_view(f.unescaped_key()));
         if (!seen.insert(name).second) refuse(model, name, "comes twice");
-        each(name, od::value(f.value()));
+        each(name, f.value().value());
     }
 }
 
