@@ -5,6 +5,7 @@
 #include "admin/access_key_edit.hpp"
 #include "admin/handlers.hpp"
 #include "admin/limit_view.hpp"
+#include "admin/listing.hpp"
 #include "auth/authenticator.hpp"
 #include "auth/key_text.hpp"
 #include "core/json_writer.hpp"
@@ -81,23 +82,6 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     w.field("revision", k.revision).end_object();
 }
 
-using key_order = bool (*)(const auth::access_key*, const auth::access_key*);
-
-// Null: there is no such order.
-key_order order_by(std::string_view name) {
-    if (name == "id") return [](const auto* a, const auto* b) { return a->id < b->id; };
-    if (name == "name") return [](const auto* a, const auto* b) { return a->name < b->name; };
-    if (name == "created")
-        return [](const auto* a, const auto* b) { return a->created < b->created; };
-    // Those without an end come last.
-    if (name == "expires_at")
-        return [](const auto* a, const auto* b) {
-            return a->expires_at.value_or(wall_time::max()) <
-                   b->expires_at.value_or(wall_time::max());
-        };
-    return nullptr;
-}
-
 result<reply> save(call& c, store::record& record, const json::object& changes,
                    const secret* text = nullptr, std::uint16_t status = 200) {
     auto key = change_access_key(c, record, changes);
@@ -135,47 +119,36 @@ result<reply> change(call& c, const auth::access_key& key, const json::object& c
 
 result<reply> list_access_keys(call& c) {
     auto q = c.query();
-    const auto text = q.text("q").value_or("");
     const auto disabled = q.choice("disabled", {"false", "true", "any"}, 2);
     const auto deleted = q.choice("deleted", {"false", "true", "any"}, 0);
-    auto order = q.text("sort").value_or("id");
-    const auto at = q.place();
+    const auto list = read_list(q, "id");
     if (const auto ok = q.finish(); !ok) return ok.error();
-    const bool descending = order.starts_with('-');
-    if (descending) order.erase(0, 1);
-    const auto before = order_by(order);
-    if (before == nullptr)
-        return bad_field("sort",
-                         "must be id, name, created or expires_at, with - before it for the "
-                         "reverse");
     std::vector<const auth::access_key*> found;
     found.reserve(c.services.access_keys.all().size());
     c.records.each_access_key([&](const auth::access_key& key) {
         if (disabled != 2 && key.disabled != (disabled == 1)) return;
         if (deleted != 2 && key.deleted != (deleted == 1)) return;
-        if (!text.empty() && key.id.find(text) == std::string::npos &&
-            key.name.find(text) == std::string::npos &&
-            key.description.find(text) == std::string::npos)
+        const auto& o = *key.options;
+        if (!list.finds({key.id, key.name, key.description, o.owner_name, o.owner_email}) &&
+            std::ranges::none_of(o.tags, [&](const auto& tag) { return list.finds({tag}); }))
             return;
         found.push_back(&key);
     });
-    if (order != "id")
-        std::ranges::sort(found, [before](const auto* a, const auto* b) {
-            return before(a, b) || (!before(b, a) && a->id < b->id);
-        });
-    if (descending) std::ranges::reverse(found);
+    // Those without an end come last.
+    const auto page = page_of(
+        found, list, column{"id", [](const auto* k) -> const std::string& { return k->id; }},
+        column{"name", [](const auto* k) -> const std::string& { return k->name; }},
+        column{"created", [](const auto* k) { return k->created; }},
+        column{"expires_at", [](const auto* k) { return or_never(k->expires_at); }});
+    const std::vector<const auth::access_key*> shown(page.begin(), page.end());
     std::string data;
     json_writer w(data);
     w.begin_object().key("access_keys").begin_array();
-    const auto first = std::min(found.size(), at.first());
-    const std::vector<const auth::access_key*> shown(
-        found.begin() + static_cast<std::ptrdiff_t>(first),
-        found.begin() + static_cast<std::ptrdiff_t>(std::min(found.size(), first + at.limit)));
     const auto usage = usage_of(c, shown);
     for (const auto* key : shown)
         write_key(w, *key, c.services.clock.wall(), nullptr, usage);
     w.end_array();
-    write_pagination(w, at, found.size());
+    write_pagination(w, list.at, found.size());
     w.end_object();
     return answer(data);
 }

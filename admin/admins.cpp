@@ -2,6 +2,7 @@
 #include <boost/json.hpp>
 
 #include "admin/handlers.hpp"
+#include "admin/listing.hpp"
 #include "admin/login.hpp"
 
 namespace kw::admin {
@@ -58,20 +59,29 @@ changes read_changes(body_fields& in) {
 
 result<reply> list_admins(call& c) {
     auto q = c.query();
-    const auto text = q.text("q").value_or("");
-    const auto at = q.place();
+    const auto list = read_list(q, "id");
+    const auto disabled = q.choice("disabled", {"false", "true", "any"}, 2);
+    const auto role = read_role(q);
     if (const auto ok = q.finish(); !ok) return ok.error();
     std::vector<const auth::admin_account*> found;
-    for (const auto& [id, a] : c.records.admins())
-        if (a.name.find(text) != std::string::npos || a.email.find(text) != std::string::npos)
-            found.push_back(&a);
+    for (const auto& [id, a] : c.records.admins()) {
+        if (disabled != 2 && a.disabled != (disabled == 1)) continue;
+        if ((!role || a.is == *role) && list.finds({a.id, a.name, a.email})) found.push_back(&a);
+    }
+    using text = const std::string&;
+    const auto shown =
+        page_of(found, list, column{"id", [](const auto* a) -> text { return a->id; }},
+                column{"name", [](const auto* a) -> text { return a->name; }},
+                column{"email", [](const auto* a) -> text { return a->email; }},
+                column{"role", [](const auto* a) { return to_string(a->is); }},
+                column{"created", [](const auto* a) { return a->created; }});
     std::string data;
     json_writer w(data);
     w.begin_object().key("admins").begin_array();
-    for (std::size_t i = at.first(); i < std::min(found.size(), at.first() + at.limit); ++i)
-        write_admin(w, *found[i], c.services.clock.wall(), false);
+    for (const auto* a : shown)
+        write_admin(w, *a, c.services.clock.wall(), false);
     w.end_array();
-    write_pagination(w, at, found.size());
+    write_pagination(w, list.at, found.size());
     w.end_object();
     return answer(data);
 }

@@ -1,9 +1,9 @@
 // The audit trail and the refused credentials, for people to read.
-#include <algorithm>
 #include <boost/json.hpp>
 
 #include "admin/doorman.hpp"
 #include "admin/handlers.hpp"
+#include "admin/listing.hpp"
 #include "core/json_writer.hpp"
 #include "store/store.hpp"
 
@@ -12,7 +12,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t max_scanned = 20'000;  // entries that one call looks at
 constexpr std::size_t max_limit = 1'000;
 
 struct wanted {
@@ -22,7 +21,6 @@ struct wanted {
     std::optional<std::string> subject;  // its id or kind
     std::optional<std::string> source;
     std::optional<std::string> request_id;
-    std::string text;  // anywhere
 };
 
 std::string_view text_of(const json::value* v) {
@@ -45,7 +43,6 @@ bool is_or_any(const std::optional<std::string>& want, std::string_view is) {
 }
 
 bool matches(const wanted& want, const std::string& text) {
-    if (!want.text.empty() && text.find(want.text) == std::string::npos) return false;
     if (!want.actor && !want.event && !want.action && !want.subject && !want.source &&
         !want.request_id)
         return true;
@@ -64,11 +61,6 @@ bool matches(const wanted& want, const std::string& text) {
            is_or_any(want.request_id, member(o, "request_id"));
 }
 
-// "<time>|<id>" of the entry after which the next page begins.
-std::string cursor_after(const store::audit_entry& e) {
-    return std::to_string(e.at.time_since_epoch().count()) + "|" + e.id;
-}
-
 }  // namespace
 
 result<reply> list_audit(call& c) {
@@ -80,59 +72,57 @@ result<reply> list_audit(call& c) {
     want.subject = q.text("subject");
     want.source = q.text("source");
     want.request_id = q.text("request_id");
-    want.text = q.text("q").value_or("");
     store::audit_query ask;
     ask.from = q.time("from").value_or(wall_time());
     ask.to = q.time("to").value_or(wall_time::max());
-    const auto limit = q.number("limit", 20, 1, max_limit);
-    ask.page.cursor = q.text("cursor").value_or("");
+    const auto list = read_log(q, "-at", 20, max_limit);
     if (const auto ok = q.finish(); !ok) return ok.error();
-    ask.page.limit = std::clamp<std::size_t>(limit * 4, 100, 1'000);
-
+    using row = store::audit_entry;
+    const auto page = log_page<row>(
+        list, true,
+        [&](const store::page_request& at) {
+            ask.page = at;
+            return c.services.store.list_audit(ask);
+        },
+        [&](const row& e) { return list.finds({e.id, e.json}) && matches(want, e.json); },
+        column{"id", &row::id}, column{"at", &row::at});
+    if (!page) return page.error();
     std::string data;
     json_writer w(data);
     w.begin_object().key("entries").begin_array();
-    std::size_t shown = 0;
-    std::string next;
-    for (std::size_t scanned = 0; shown < limit && scanned < max_scanned;) {
-        const auto page = c.services.store.list_audit(ask);
-        if (!page) return page.error();
-        next = page->next;
-        for (const auto& e : page->items) {
-            ++scanned;
-            if (!matches(want, e.json)) continue;
-            w.begin_object().field("id", e.id);
-            write_time(w, "at", e.at);
-            w.key("entry").raw(e.json).end_object();
-            if (++shown < limit) continue;
-            if (&e != &page->items.back()) next = cursor_after(e);
-            break;
-        }
-        if (next.empty()) break;
-        ask.page.cursor = next;
+    for (const auto& e : page->items) {
+        w.begin_object().field("id", e.id);
+        write_time(w, "at", e.at);
+        w.key("entry").raw(e.json).end_object();
     }
-    w.end_array().key("pagination").begin_object().field("limit", limit).key("next");
-    if (next.empty())
-        w.null();
-    else
-        w.value(next);
-    w.end_object().end_object();
+    w.end_array();
+    write_next(w, list.limit, page->next);
+    w.end_object();
     return answer(data);
 }
 
 result<reply> list_refusals(call& c) {
     auto q = c.query();
-    const auto at = q.place();
+    const auto source = q.text("source");
+    const auto list = read_list(q, "-last");
     if (const auto ok = q.finish(); !ok) return ok.error();
     using row = std::pair<auth::refusal_book::place, auth::refusal_book::entry>;
     std::vector<row> rows(c.door.refusals().all().begin(), c.door.refusals().all().end());
-    std::ranges::sort(rows,
-                      [](const row& a, const row& b) { return a.second.last > b.second.last; });
+    std::erase_if(rows, [&](const row& r) {
+        return (source && r.first.first != *source) || !list.finds({r.first.first, r.first.second});
+    });
+    using text = const std::string&;
+    const auto shown =
+        page_of(rows, list, column{"", [](const row& r) -> const auto& { return r.first; }},
+                column{"last", [](const row& r) { return r.second.last; }},
+                column{"first", [](const row& r) { return r.second.first; }},
+                column{"count", [](const row& r) { return r.second.count; }},
+                column{"source", [](const row& r) -> text { return r.first.first; }},
+                column{"key", [](const row& r) -> text { return r.first.second; }});
     std::string data;
     json_writer w(data);
     w.begin_object().key("refusals").begin_array();
-    for (std::size_t i = at.first(); i < std::min(rows.size(), at.first() + at.limit); ++i) {
-        const auto& [place, e] = rows[i];
+    for (const auto& [place, e] : shown) {
         w.begin_object().field("source", place.first).field("key", place.second);
         w.field("count", e.count);
         write_time(w, "first", e.first);
@@ -140,7 +130,7 @@ result<reply> list_refusals(call& c) {
         w.end_object();
     }
     w.end_array();
-    write_pagination(w, at, rows.size());
+    write_pagination(w, list.at, rows.size());
     w.end_object();
     return answer(data);
 }

@@ -5,6 +5,7 @@
 
 #include "admin/config_store.hpp"
 #include "admin/handlers.hpp"
+#include "admin/listing.hpp"
 #include "core/json_writer.hpp"
 #include "store/store.hpp"
 
@@ -19,13 +20,15 @@ void write_side(json_writer& w, std::string_view name,
         w.key(name).null();
 }
 
-void write_version(json_writer& w, const config::settings_version& v,
-                   const config::stored_settings& before, bool whole) {
+using change_list = decltype(changes_between({}, {}));
+
+void write_version(json_writer& w, const config::settings_version& v, const change_list& changes,
+                   bool whole) {
     w.begin_object().field("version", v.number);
     write_time(w, "at", v.at);
     w.field("by", v.by).field("action", v.action);
     w.key("changes").begin_array();
-    for (const auto& change : changes_between(before, v.values)) {
+    for (const auto& change : changes) {
         w.begin_object().field("key", change.key);
         write_side(w, "before", change.before);
         write_side(w, "after", change.after);
@@ -71,21 +74,42 @@ result<std::uint64_t> number_of(const std::string& id) {
 
 result<reply> list_config_versions(call& c) {
     auto q = c.query();
-    const auto at = q.place();
+    const auto key = q.text("key");
+    const auto list = read_list(q, "-version");
     if (const auto ok = q.finish(); !ok) return ok.error();
     const auto all = all_versions(c);
     if (!all) return all.error();
+    struct row {
+        const config::settings_version* version;
+        change_list changes;
+    };
+    std::vector<row> found;
+    const config::stored_settings nothing;
+    const config::stored_settings* before = &nothing;
+    for (const auto& v : *all) {
+        row r{&v, changes_between(*before, v.values)};
+        before = &v.values;
+        const auto any = [&](auto&& wanted) {
+            return std::ranges::any_of(r.changes, [&](const auto& one) { return wanted(one.key); });
+        };
+        if (key && !any([&](const std::string& name) { return name == *key; })) continue;
+        if (list.finds({v.by, v.action}) ||
+            any([&](const std::string& name) { return list.finds({name}); }))
+            found.push_back(std::move(r));
+    }
+    using text = const std::string&;
+    const auto shown =
+        page_of(found, list, column{"version", [](const row& r) { return r.version->number; }},
+                column{"at", [](const row& r) { return r.version->at; }},
+                column{"by", [](const row& r) -> text { return r.version->by; }},
+                column{"action", [](const row& r) -> text { return r.version->action; }});
     std::string data;
     json_writer w(data);
     w.begin_object().key("versions").begin_array();
-    const config::stored_settings nothing;
-    for (auto i = at.first(); i < std::min(all->size(), at.first() + at.limit); ++i) {
-        const auto from_end = all->size() - 1 - i;
-        write_version(w, (*all)[from_end], from_end == 0 ? nothing : (*all)[from_end - 1].values,
-                      false);
-    }
+    for (const auto& r : shown)
+        write_version(w, *r.version, r.changes, false);
     w.end_array();
-    write_pagination(w, at, all->size());
+    write_pagination(w, list.at, found.size());
     w.end_object();
     return answer(data);
 }
@@ -101,7 +125,9 @@ result<reply> show_config_version(call& c) {
     if (!before && before.error().code != errc::store_not_found) return before.error();
     std::string data;
     json_writer w(data);
-    write_version(w, *version, before ? before->values : version->values, true);
+    const auto changes =
+        changes_between(before ? before->values : version->values, version->values);
+    write_version(w, *version, changes, true);
     return answer(data);
 }
 

@@ -112,6 +112,21 @@ page_place query_fields::place() {
     return at;
 }
 
+sort_order query_fields::order(std::string_view otherwise) {
+    auto given = text("sort").value_or(std::string(otherwise));
+    sort_order out;
+    out.descending = given.starts_with('-');
+    out.by = given.substr(out.descending ? 1 : 0);
+    const auto entry = std::ranges::find(known_, "sort", &query_param::name);
+    if (entry == known_.end()) return out;
+    const auto words = "," + std::string(entry->words) + ",";
+    if (out.by.empty() || out.by.find(',') != std::string::npos ||
+        words.find("," + out.by + ",") == std::string::npos)
+        fault("sort",
+              "must be one of " + std::string(entry->words) + ", with - before it for the reverse");
+    return out;
+}
+
 result<void> query_fields::finish() {
     if (!fault_ && !values_.empty()) fault(values_.begin()->first, "is unknown");
     if (fault_) return *fault_;

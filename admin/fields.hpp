@@ -18,6 +18,11 @@ namespace kw::admin {
 
 [[nodiscard]] error bad_field(std::string_view name, std::string_view why);
 
+struct sort_order {
+    std::string by;
+    bool descending = false;
+};
+
 // ?name=value&…; each name at most once.
 class query_fields {
   public:
@@ -34,6 +39,8 @@ class query_fields {
                                      std::size_t otherwise);
     // page and limit.
     [[nodiscard]] page_place place();
+    // sort: one of its words in the table, with - before it for the reverse.
+    [[nodiscard]] sort_order order(std::string_view otherwise);
     // The first that the table does not know.
     [[nodiscard]] result<void> check_names() const;
     // After all: the first fault, or a parameter that nothing asked for.

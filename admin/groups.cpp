@@ -7,6 +7,7 @@
 #include "admin/handlers.hpp"
 #include "admin/key_edit.hpp"
 #include "admin/key_view.hpp"
+#include "admin/listing.hpp"
 #include "config/base_url.hpp"
 #include "config/settings.hpp"
 #include "core/crypto.hpp"
@@ -195,22 +196,39 @@ bool good_group_id(std::string_view id) noexcept {
 
 result<reply> list_groups(call& c) {
     auto q = c.query();
-    const auto text = q.text("q").value_or("");
-    const auto at = q.place();
+    const auto provider = q.text("provider");
+    const auto list = read_list(q, "priority");
     if (const auto ok = q.finish(); !ok) return ok.error();
     const auto counts = count_keys(c);
     auto all = c.records.groups();
     std::erase_if(all, [&](const group_entry& e) {
-        return e.group->id.find(text) == std::string::npos &&
-               e.group->name.find(text) == std::string::npos;
+        return (provider && e.group->provider != *provider) ||
+               !list.finds({e.group->id, e.group->name});
     });
+    const auto mine = [&](const group_entry& e) -> const key_counts& {
+        static const key_counts none;
+        const auto at = counts.by_group.find(e.group->id);
+        return at == counts.by_group.end() ? none : at->second;
+    };
+    constexpr auto active = static_cast<std::size_t>(pool::key_status::active);
+    using row = group_entry;
+    using text = const std::string&;
+    const auto shown =
+        page_of(all, list, column{"id", [](const row& e) -> text { return e.group->id; }},
+                column{"priority", [](const row& e) { return e.group->priority; }},
+                column{"name", [](const row& e) -> text { return e.group->name; }},
+                column{"total", [&](const row& e) { return mine(e).total; }},
+                column{"active", [&](const row& e) { return mine(e).by_status[active]; }},
+                column{"in_flight", [&](const row& e) { return mine(e).in_flight; }},
+                column{"uses", [&](const row& e) { return mine(e).uses; }},
+                column{"tokens", [&](const row& e) { return mine(e).tokens; }});
     std::string data;
     json_writer w(data);
     w.begin_object().key("groups").begin_array();
-    for (auto i = at.first(); i < std::min(all.size(), at.first() + at.limit); ++i)
-        write_group(w, all[i], counts);
+    for (const auto& entry : shown)
+        write_group(w, entry, counts);
     w.end_array();
-    write_pagination(w, at, all.size());
+    write_pagination(w, list.at, all.size());
     w.end_object();
     return answer(data);
 }

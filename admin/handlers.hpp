@@ -39,6 +39,7 @@ result<reply> add_keys(call& c);
 // key_tests.cpp
 result<reply> test_key(call& c);
 result<reply> test_all_keys(call& c);
+result<reply> list_tasks(call& c);
 result<reply> show_task(call& c);
 // key_export.cpp
 result<reply> export_keys(call& c);

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "admin/handlers.hpp"
+#include "admin/listing.hpp"
 #include "core/json_writer.hpp"
 
 namespace kw::admin {
@@ -84,6 +85,32 @@ result<reply> test_all_keys(call& c) {
     for (const auto& [id, entry] : c.records.keys())
         ids.push_back(id);
     return answer(task_json(c.services.tests.test_all(std::move(ids))), {}, 202);
+}
+
+result<reply> list_tasks(call& c) {
+    auto q = c.query();
+    const auto state = q.choice("state", {"running", "done"}, 2);
+    const auto list = read_list(q, "-started");
+    if (const auto ok = q.finish(); !ok) return ok.error();
+    using row = pool::test_progress;
+    auto found = c.services.tests.tasks();
+    std::erase_if(found, [&](const row& t) {
+        return (state != 2 && t.ended.has_value() != (state == 1)) || !list.finds({t.id});
+    });
+    const auto shown =
+        page_of(found, list, column{"id", &row::id}, column{"started", &row::started},
+                column{"ended", [](const row& t) { return or_never(t.ended); }},
+                column{"total", &row::total}, column{"tested", &row::tested},
+                column{"failed", &row::failed});
+    std::string data;
+    json_writer w(data);
+    w.begin_object().key("tasks").begin_array();
+    for (const auto& t : shown)
+        w.raw(task_json(t));
+    w.end_array();
+    write_pagination(w, list.at, found.size());
+    w.end_object();
+    return answer(data);
 }
 
 result<reply> show_task(call& c) {

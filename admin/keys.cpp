@@ -1,11 +1,11 @@
 // Upstream keys: lists, single records, changes of state, deletion.
 #include <algorithm>
 #include <boost/json.hpp>
-#include <tuple>
 
 #include "admin/handlers.hpp"
 #include "admin/key_edit.hpp"
 #include "admin/key_view.hpp"
+#include "admin/listing.hpp"
 #include "core/crypto.hpp"
 #include "core/json_writer.hpp"
 #include "pool/health.hpp"
@@ -17,43 +17,10 @@ namespace json = boost::json;
 
 const error no_such_key(errc::store_not_found);
 
-char lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-bool contains(std::string_view text, std::string_view lower_part) {
-    return !std::ranges::search(text, lower_part, {}, lower).empty() || lower_part.empty();
-}
-
 struct listed {
     const key_entry* entry;
     live_key live;
 };
-
-void sort_keys(std::vector<listed>& keys, std::size_t by, bool descending) {
-    const auto less = [by](const listed& a, const listed& b) {
-        const auto& x = a.entry->key;
-        const auto& y = b.entry->key;
-        switch (by) {
-            case 1:
-                return std::tie(x.alias, x.id) < std::tie(y.alias, y.id);
-            case 2:
-                return std::tie(x.created, x.id) < std::tie(y.created, y.id);
-            case 3:
-                return std::tie(a.live.status, x.id) < std::tie(b.live.status, y.id);
-            case 4:
-                return std::tie(a.live.uses, x.id) < std::tie(b.live.uses, y.id);
-            case 5:
-                return std::tie(a.live.tokens, x.id) < std::tie(b.live.tokens, y.id);
-            case 6:
-                return std::tie(a.live.last_used, x.id) < std::tie(b.live.last_used, y.id);
-            default:
-                return x.id < y.id;
-        }
-    };
-    std::ranges::sort(keys, less);
-    if (descending) std::ranges::reverse(keys);
-}
 
 result<reply> count_of(std::size_t count) {
     return answer("{\"count\":" + std::to_string(count) + "}");
@@ -82,43 +49,37 @@ result<reply> list_keys(call& c) {
     auto q = c.query();
     const auto status = q.text("status");
     const auto group = q.text("poolGroup");
-    auto text = q.text("q").value_or("");
-    auto order = q.text("sort").value_or("created");
-    const auto at = q.place();
+    const auto list = read_list(q, "created");
     if (const auto ok = q.finish(); !ok) return ok.error();
     std::optional<pool::key_status> wanted;
     if (status && !(wanted = parse_status(*status)))
         return bad_field("status", "must be active, cooling, quarantined, banned or disabled");
-    const bool descending = order.starts_with('-');
-    if (descending) order.erase(0, 1);
-    static constexpr std::string_view orders[] = {"id",   "alias",  "created",  "status",
-                                                  "uses", "tokens", "last_used"};
-    const auto* by = std::ranges::find(orders, order);
-    if (by == std::end(orders))
-        return bad_field("sort",
-                         "must be id, alias, created, status, uses, tokens or last_used, with - "
-                         "before it for the reverse");
-    std::ranges::transform(text, text.begin(), lower);
 
     std::vector<listed> found;
     for (const auto& [id, entry] : c.records.keys()) {
         const auto& k = entry.key;
         if (group && k.group_id != *group) continue;
-        if (!contains(k.id, text) && !contains(k.alias, text) && !contains(k.notes, text) &&
-            !contains(k.account, text))
-            continue;
+        if (!list.finds({k.id, k.alias, k.notes, k.account})) continue;
         const listed item{&entry, look_at(c.services, k)};
         if (!wanted || item.live.status == *wanted) found.push_back(item);
     }
-    sort_keys(found, static_cast<std::size_t>(by - orders), descending);
+    using text = const std::string&;
+    const auto shown =
+        page_of(found, list, column{"id", [](const listed& k) -> text { return k.entry->key.id; }},
+                column{"alias", [](const listed& k) -> text { return k.entry->key.alias; }},
+                column{"created", [](const listed& k) { return k.entry->key.created; }},
+                column{"status", [](const listed& k) { return to_string(k.live.status); }},
+                column{"uses", [](const listed& k) { return k.live.uses; }},
+                column{"tokens", [](const listed& k) { return k.live.tokens; }},
+                column{"last_used", [](const listed& k) { return k.live.last_used; }});
 
     std::string data;
     json_writer w(data);
     w.begin_object().key("keys").begin_array();
-    for (auto i = at.first(); i < std::min(found.size(), at.first() + at.limit); ++i)
-        w.raw(key_json(c.services, *found[i].entry));
+    for (const auto& item : shown)
+        w.raw(key_json(c.services, *item.entry));
     w.end_array();
-    write_pagination(w, at, found.size());
+    write_pagination(w, list.at, found.size());
     w.end_object();
     return answer(data);
 }

@@ -1,26 +1,42 @@
 // Leases of upstream keys, as the operator sees and ends them.
-#include <algorithm>
-
 #include "admin/handlers.hpp"
 #include "admin/lease_desk.hpp"
+#include "admin/listing.hpp"
 #include "core/json_writer.hpp"
 
 namespace kw::admin {
 namespace {
 
-void write_lease(json_writer& w, const call& c, const lease_view& view) {
-    const auto* holder = c.records.access_key(view.lease.holder);
-    const auto* key = c.records.key(view.upstream_key);
+// A lease with the names that go with it.
+struct row {
+    lease_view view;
+    std::string_view name;
+    std::string_view alias;
+    std::string_view group;
+};
+
+row named(const call& c, lease_view&& view) {
+    row out{.view = std::move(view), .name = {}, .alias = {}, .group = {}};
+    if (const auto* holder = c.records.access_key(out.view.lease.holder)) out.name = holder->name;
+    if (const auto* key = c.records.key(out.view.upstream_key)) {
+        out.alias = key->key.alias;
+        out.group = key->key.group_id;
+    }
+    return out;
+}
+
+void write_lease(json_writer& w, const row& r) {
+    const auto& lease = r.view.lease;
     w.begin_object()
-        .field("id", view.lease.id)
-        .field("access_key", view.lease.holder)
-        .field("name", holder != nullptr ? holder->name : "")
-        .field("upstream_key", view.upstream_key)
-        .field("alias", key != nullptr ? key->key.alias : "")
-        .field("group", key != nullptr ? key->key.group_id : "")
-        .field("raw", view.lease.access_key.empty());
-    write_time(w, "since", view.lease.since);
-    write_time(w, "expires_at", view.lease.until);
+        .field("id", lease.id)
+        .field("access_key", lease.holder)
+        .field("name", r.name)
+        .field("upstream_key", r.view.upstream_key)
+        .field("alias", r.alias)
+        .field("group", r.group)
+        .field("raw", lease.access_key.empty());
+    write_time(w, "since", lease.since);
+    write_time(w, "expires_at", lease.until);
     w.end_object();
 }
 
@@ -31,26 +47,35 @@ result<reply> list_leases(call& c) {
     const auto holder = q.text("access_key");
     const auto upstream_key = q.text("upstream_key");
     const auto group = q.text("group");
-    const auto at = q.place();
+    const auto list = read_list(q, "expires_at");
     if (const auto ok = q.finish(); !ok) return ok.error();
-    auto found =
+    auto running =
         c.services.leases != nullptr ? c.services.leases->running() : std::vector<lease_view>();
-    std::erase_if(found, [&](const lease_view& view) {
-        const auto* key = c.records.key(view.upstream_key);
-        return (holder && view.lease.holder != *holder) ||
-               (upstream_key && view.upstream_key != *upstream_key) ||
-               (group && (key == nullptr || key->key.group_id != *group));
-    });
-    std::ranges::sort(found, {}, [](const lease_view& v) {
-        return std::pair(v.lease.until, std::string_view(v.lease.id));
-    });
+    std::vector<row> found;
+    for (auto& view : running) {
+        auto r = named(c, std::move(view));
+        const auto& lease = r.view.lease;
+        if ((holder && lease.holder != *holder) ||
+            (upstream_key && r.view.upstream_key != *upstream_key) || (group && r.group != *group))
+            continue;
+        if (list.finds({lease.id, r.name, r.alias, lease.holder, r.view.upstream_key}))
+            found.push_back(std::move(r));
+    }
+    using text = const std::string&;
+    const auto shown =
+        page_of(found, list, column{"id", [](const row& r) -> text { return r.view.lease.id; }},
+                column{"expires_at", [](const row& r) { return r.view.lease.until; }},
+                column{"since", [](const row& r) { return r.view.lease.since; }},
+                column{"access_key", [](const row& r) -> text { return r.view.lease.holder; }},
+                column{"upstream_key", [](const row& r) -> text { return r.view.upstream_key; }},
+                column{"group", &row::group});
     std::string data;
     json_writer w(data);
     w.begin_object().key("leases").begin_array();
-    for (std::size_t i = at.first(); i < std::min(found.size(), at.first() + at.limit); ++i)
-        write_lease(w, c, found[i]);
+    for (const auto& r : shown)
+        write_lease(w, r);
     w.end_array();
-    write_pagination(w, at, found.size());
+    write_pagination(w, list.at, found.size());
     w.end_object();
     return answer(data);
 }

@@ -21,26 +21,57 @@ constexpr query_param model{"model", "a model's name"};
 constexpr query_param key_status{"status", "state of the key", word,
                                  "active,cooling,quarantined,banned,disabled"};
 
-constexpr std::array paged{page, limit};
-constexpr std::array searched{query_param{"q", "somewhere in the names"}, page, limit};
+constexpr query_param disabled{"disabled", "disabled ones", word, "any,false,true"};
+constexpr query_param role{"role", "a role", word, "viewer,operator,owner"};
+
+constexpr query_param search(std::string_view where) {
+    return {"q", where};
+}
+constexpr query_param sort(std::string_view words) {
+    return {"sort", "the order; - before it turns it round", word, words};
+}
+
+constexpr std::array prices{search("in model or source"),
+                            query_param{"source", "where prices are from"},
+                            sort("model,input,output,source,as_of"), page, limit};
 constexpr std::array keys{key_status,
                           pool_group,
-                          query_param{"q", "in id, alias, notes or account"},
-                          query_param{"sort", "the order; - before it turns it round", word,
-                                      "id,alias,created,status,uses,tokens,last_used"},
+                          search("in id, alias, notes or account"),
+                          sort("id,alias,created,status,uses,tokens,last_used"),
                           page,
                           limit};
 constexpr std::array exported_keys{key_status};
-constexpr std::array access_keys{query_param{"q", "in id, name or description"},
-                                 query_param{"disabled", "disabled ones", word, "any,false,true"},
+constexpr std::array tasks{query_param{"state", "of the task", word, "running,done"},
+                           search("in the id"), sort("id,started,ended,total,tested,failed"), page,
+                           limit};
+constexpr std::array groups{query_param{"provider", "a provider's name"}, search("in id or name"),
+                            sort("priority,id,name,total,active,in_flight,uses,tokens"), page,
+                            limit};
+constexpr std::array access_keys{search("in id, name, description, owner or tags"),
+                                 disabled,
                                  query_param{"deleted", "deleted ones", word, "false,true,any"},
-                                 query_param{"sort", "the order; - before it turns it round", word,
-                                             "id,name,created,expires_at"},
+                                 sort("id,name,created,expires_at"),
                                  page,
                                  limit};
 constexpr std::array purge{query_param{"purge", "for good", word, "false,true"}};
-constexpr std::array leases{access_key, upstream_key, in_group, page, limit};
-constexpr std::array queue{access_key, page, limit};
+constexpr std::array versions{query_param{"key", "a setting that was changed"},
+                              search("in who, what was done, or the settings changed"),
+                              sort("version,at,by,action"), page, limit};
+constexpr std::array leases{access_key,
+                            upstream_key,
+                            in_group,
+                            search("in id, name, alias or the ids of keys"),
+                            sort("expires_at,id,since,access_key,upstream_key,group"),
+                            page,
+                            limit};
+constexpr std::array queue{access_key, search("in id or name"),
+                           sort("id,name,waiting,entered,success,timeout,refused,rejected"), page,
+                           limit};
+constexpr std::array admins{
+    role, disabled, search("in id, name or email"), sort("id,name,email,role,created"),
+    page, limit};
+constexpr std::array tokens{role, search("in id or name"), sort("id,name,role,created,expires_at"),
+                            page, limit};
 constexpr std::array audit{
     query_param{"actor", "id or name of who did it"},
     query_param{"event", "kind of entry", word, "change,call,export,login,logout,refused"},
@@ -48,11 +79,14 @@ constexpr std::array audit{
     query_param{"subject", "id or kind of record"},
     query_param{"source", "an address"},
     query_param{"request_id", "of the call"},
-    query_param{"q", "anywhere in the entry"},
+    search("anywhere in the entry"),
+    sort("at,id"),
     from,
     to,
     limit,
     cursor};
+constexpr std::array refusals{query_param{"source", "an address"}, search("in source or key"),
+                              sort("last,first,count,source,key"), page, limit};
 constexpr std::array csv{query_param{"kind", "what to export", word, "upstream_key,access_key"}};
 constexpr std::array imported{
     query_param{"format", "of the document, where it does not tell by itself"},
@@ -63,6 +97,8 @@ constexpr std::array usage{
     query_param{"by", "whose use", word, "all,access_key,upstream_key,group,provider,model"},
     query_param{"span", "length of a bucket", word, "day,hour,month,all"},
     query_param{"subject", "id or name of one"},
+    search("in bucket, subject or its name"),
+    sort("bucket,subject,requests,errors,tokens,cost"),
     from,
     to,
     page,
@@ -78,19 +114,26 @@ constexpr std::array trend{query_param{"span", "length of a bucket", word, "hour
 constexpr std::array token_usage{
     query_param{"period", "of the figures", word, "month,day,all"},
     query_param{"forceRefresh", "changes nothing: figures are always fresh", word, "false,true"},
-    pool_group, page, limit};
-constexpr std::array requests{query_param{"request_id", "of the request"},
-                              access_key,
-                              upstream_key,
-                              model,
-                              query_param{"status", "the answer's", number},
-                              query_param{"status_from", "the answer's, at least", number},
-                              query_param{"status_to", "the answer's, at most", number},
-                              from,
-                              to,
-                              query_param{"format", "of the answer", word, "json,csv"},
-                              limit,
-                              cursor};
+    pool_group,
+    search("in id or alias"),
+    sort("tokens,id,alias,group,requests,cost"),
+    page,
+    limit};
+constexpr std::array requests{
+    query_param{"request_id", "of the request"},
+    access_key,
+    upstream_key,
+    model,
+    query_param{"status", "the answer's", number},
+    query_param{"status_from", "the answer's, at least", number},
+    query_param{"status_to", "the answer's, at most", number},
+    search("in ids, models, group, provider, endpoint, error code or the access key's name"),
+    sort("started,id,status,tokens,cost,total_us,first_byte_us,bytes_in,bytes_out"),
+    from,
+    to,
+    query_param{"format", "of the answer", word, "json,csv"},
+    limit,
+    cursor};
 constexpr std::array live_log{
     query_param{"level", "the least important lines", word, "trace,debug,info,warn,error"},
     query_param{"q", "somewhere in the line"}, query_param{"history", "lines from before", number}};
@@ -101,19 +144,20 @@ struct entry {
     std::span<const query_param> params;
 };
 constexpr entry table[] = {
-    {"GET", "/admin/prices", searched},
+    {"GET", "/admin/prices", prices},
     {"GET", "/admin/keys", keys},
     {"GET", "/admin/keys/export", exported_keys},
-    {"GET", "/admin/pool-groups", searched},
+    {"GET", "/admin/tasks", tasks},
+    {"GET", "/admin/pool-groups", groups},
     {"GET", "/admin/access-keys", access_keys},
     {"DELETE", "/admin/access-keys/{id}", purge},
-    {"GET", "/admin/config/versions", paged},
+    {"GET", "/admin/config/versions", versions},
     {"GET", "/admin/leases", leases},
     {"GET", "/admin/queue", queue},
-    {"GET", "/admin/admins", searched},
-    {"GET", "/admin/tokens", searched},
+    {"GET", "/admin/admins", admins},
+    {"GET", "/admin/tokens", tokens},
     {"GET", "/admin/audit", audit},
-    {"GET", "/admin/refusals", paged},
+    {"GET", "/admin/refusals", refusals},
     {"GET", "/admin/export/csv", csv},
     {"POST", "/admin/import", imported},
     {"GET", "/admin/usage", usage},

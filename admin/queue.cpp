@@ -1,10 +1,17 @@
 // The lines of requests that wait for a slot of their access key, as this process has them.
 #include "admin/handlers.hpp"
+#include "admin/listing.hpp"
 #include "auth/waiting_lines.hpp"
 #include "core/json_writer.hpp"
 
 namespace kw::admin {
 namespace {
+
+struct row {
+    std::string id;
+    std::string name;
+    auth::line_stats stats;
+};
 
 void write_stats(json_writer& w, const auth::line_stats& s) {
     w.field("entered", s.entered)
@@ -27,28 +34,39 @@ void write_stats(json_writer& w, const auth::line_stats& s) {
 result<reply> show_queue(call& c) {
     auto q = c.query();
     const auto only = q.text("access_key");
-    const auto at = q.place();
+    const auto list = read_list(q, "id");
     if (const auto ok = q.finish(); !ok) return ok.error();
+    const auto* lines = c.services.lines;
+    std::vector<row> found;
+    if (lines != nullptr) {
+        for (auto& [id, stats] : lines->by_key()) {
+            if (only && id != *only) continue;
+            const auto* key = c.records.access_key(id);
+            row r{std::move(id), key != nullptr ? key->name : std::string(), stats};
+            if (list.finds({r.id, r.name})) found.push_back(std::move(r));
+        }
+    }
+    const auto count = [](std::uint64_t auth::line_stats::* of) {
+        return [of](const row& r) { return r.stats.*of; };
+    };
+    using stats = auth::line_stats;
+    const auto shown = page_of(
+        found, list, column{"id", &row::id}, column{"name", &row::name},
+        column{"waiting", count(&stats::waiting)}, column{"entered", count(&stats::entered)},
+        column{"success", count(&stats::success)}, column{"timeout", count(&stats::timeout)},
+        column{"refused", count(&stats::refused)}, column{"rejected", count(&stats::rejected)});
     std::string data;
     json_writer w(data);
     w.begin_object().key("total").begin_object();
-    const auto* lines = c.services.lines;
     write_stats(w, lines != nullptr ? lines->total() : auth::line_stats{});
     w.end_object().key("access_keys").begin_array();
-    std::size_t found = 0;
-    if (lines != nullptr) {
-        for (const auto& [id, stats] : lines->by_key()) {
-            if (only && id != *only) continue;
-            const std::size_t index = found++;
-            if (index < at.first() || index >= at.first() + at.limit) continue;
-            const auto* key = c.records.access_key(id);
-            w.begin_object().field("id", id).field("name", key != nullptr ? key->name : "");
-            write_stats(w, stats);
-            w.end_object();
-        }
+    for (const auto& r : shown) {
+        w.begin_object().field("id", r.id).field("name", r.name);
+        write_stats(w, r.stats);
+        w.end_object();
     }
     w.end_array();
-    write_pagination(w, at, found);
+    write_pagination(w, list.at, found.size());
     w.end_object();
     return answer(data);
 }

@@ -1,7 +1,9 @@
 // The request log: single exchanges, as JSON or as a table for a spreadsheet.
 #include "admin/handlers.hpp"
+#include "admin/listing.hpp"
 #include "core/json_writer.hpp"
 #include "store/paging.hpp"
+#include "store/record_json.hpp"
 #include "store/store.hpp"
 
 namespace kw::admin {
@@ -9,32 +11,14 @@ namespace {
 
 constexpr std::size_t max_rows = 10'000;  // of one answer as CSV, about 3 MiB
 
-constexpr std::string_view outcome_names[] = {"exact", "estimated", "none"};
-constexpr std::string_view end_names[] = {"completed", "client_closed", "upstream_cut", "refused",
-                                          "failed"};
-
 void write_record(json_writer& w, const store::ledger_record& r) {
     w.begin_object().field("id", r.id);
     write_time(w, "started", r.started);
-    w.field("access_key", r.access_key_id)
-        .field("upstream_key", r.upstream_key_id)
-        .field("group", r.group_id)
-        .field("provider", r.provider)
-        .field("endpoint", r.endpoint)
-        .field("model_asked", r.model_asked)
-        .field("model_served", r.model_served)
-        .field("service_tier", r.service_tier)
-        .field("status", r.status)
-        .field("attempts", r.attempts)
-        .field("stream", r.stream)
-        .field("end", end_names[static_cast<std::size_t>(r.end)])
-        .field("error_code", r.error_code)
-        .field("usage", outcome_names[static_cast<std::size_t>(r.outcome)]);
+    store::write_facts(w, r);
     write_tokens(w, "tokens", r.tokens);
     write_money(w, "cost", r.cost);
     write_money(w, "rated_cost", r.rated_cost);
-    w.field("operator_cost", r.operator_cost)
-        .field("first_byte_us", r.first_byte_us)
+    w.field("first_byte_us", r.first_byte_us)
         .field("total_us", r.total_us)
         .field("overhead_us", r.overhead_us)
         .field("bytes_in", r.bytes_in)
@@ -113,9 +97,9 @@ reply as_csv(const store::page<store::ledger_record>& page) {
         line.number(r.status);
         line.number(r.attempts);
         line.text(r.stream ? "true" : "false");
-        line.text(end_names[static_cast<std::size_t>(r.end)]);
+        line.text(to_string(r.end));
         line.text(r.error_code);
-        line.text(outcome_names[static_cast<std::size_t>(r.outcome)]);
+        line.text(to_string(r.outcome));
         for (const auto n :
              {r.tokens.input, r.tokens.output, r.tokens.reasoning, r.tokens.cached_read})
             line.number(n);
@@ -150,11 +134,29 @@ result<reply> list_requests(call& c) {
         filter.status_from = filter.status_to = static_cast<std::uint16_t>(status);
     const auto id = q.text("request_id");
     const bool csv = q.choice("format", {"json", "csv"}, 0) == 1;
-    filter.page.limit = q.number("limit", csv ? 1'000 : 20, 1, csv ? max_rows : 1'000);
-    filter.page.cursor = q.text("cursor").value_or("");
+    const auto list = read_log(q, "-started", csv ? 1'000 : 20, csv ? max_rows : 1'000);
     if (const auto ok = q.finish(); !ok) return ok.error();
 
-    const auto page = id ? one_record(c, *id, filter) : c.services.store.list_records(filter);
+    using row = store::ledger_record;
+    const auto wanted = [&](const row& r) {
+        if (list.text.empty() ||
+            list.finds({r.id, r.access_key_id, r.upstream_key_id, r.group_id, r.provider,
+                        r.endpoint, r.model_asked, r.model_served, r.error_code}))
+            return true;
+        const auto* key = c.records.access_key(r.access_key_id);
+        return key != nullptr && list.finds({key->name});
+    };
+    const auto page = log_page<row>(
+        list, !list.text.empty(),
+        [&](const store::page_request& at) {
+            filter.page = at;
+            return id ? one_record(c, *id, filter) : c.services.store.list_records(filter);
+        },
+        wanted, column{"id", &row::id}, column{"started", &row::started},
+        column{"status", &row::status},
+        column{"tokens", [](const row& r) { return r.tokens.total(); }}, column{"cost", &row::cost},
+        column{"total_us", &row::total_us}, column{"first_byte_us", &row::first_byte_us},
+        column{"bytes_in", &row::bytes_in}, column{"bytes_out", &row::bytes_out});
     if (!page) return page.error();
     if (csv) return as_csv(*page);
     std::string data;
@@ -162,13 +164,9 @@ result<reply> list_requests(call& c) {
     w.begin_object().key("requests").begin_array();
     for (const auto& r : page->items)
         write_record(w, r);
-    w.end_array().key("pagination").begin_object().field("limit", filter.page.limit).key("next");
-    if (page->next.empty()) {
-        w.null();
-    } else {
-        w.value(page->next);
-    }
-    w.end_object().end_object();
+    w.end_array();
+    write_next(w, list.limit, page->next);
+    w.end_object();
     return answer(data);
 }
 

@@ -3,6 +3,7 @@
 
 #include "admin/handlers.hpp"
 #include "admin/key_view.hpp"
+#include "admin/listing.hpp"
 #include "core/json_writer.hpp"
 #include "store/journal_shipper.hpp"
 #include "store/store.hpp"
@@ -138,22 +139,32 @@ result<reply> show_health(call& c) {
 
 result<reply> list_prices(call& c) {
     auto q = c.query();
-    const auto text = q.text("q").value_or("");
-    const auto at = q.place();
+    const auto source = q.text("source");
+    const auto list = read_list(q, "model");
     if (const auto ok = q.finish(); !ok) return ok.error();
     const auto table = c.services.prices ? c.services.prices() : usage::price_table::builtin();
     auto all = table->list();
-    std::erase_if(all, [&](const auto& p) { return p.first.find(text) == std::string_view::npos; });
+    using row = decltype(all)::value_type;
+    std::erase_if(all, [&](const row& r) {
+        return (source && r.second->source != *source) || !list.finds({r.first, r.second->source});
+    });
+    using text = const std::string&;
+    const auto shown =
+        page_of(all, list, column{"model", [](const row& r) { return r.first; }},
+                column{"input", [](const row& r) { return r.second->base.input; }},
+                column{"output", [](const row& r) { return r.second->base.output; }},
+                column{"source", [](const row& r) -> text { return r.second->source; }},
+                column{"as_of", [](const row& r) -> text { return r.second->as_of; }});
     std::string data;
     json_writer w(data);
     w.begin_object()
         .field("version", table->version())
         .field("unit", "dollars per million tokens; per_… in dollars each");
     w.key("prices").begin_array();
-    for (auto i = at.first(); i < std::min(all.size(), at.first() + at.limit); ++i)
-        write_price(w, all[i].first, *all[i].second);
+    for (const auto& [model, price] : shown)
+        write_price(w, model, *price);
     w.end_array();
-    write_pagination(w, at, all.size());
+    write_pagination(w, list.at, all.size());
     w.end_object();
     return answer(data);
 }

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "admin/handlers.hpp"
+#include "admin/listing.hpp"
 #include "admin/sums.hpp"
 #include "core/json_writer.hpp"
 #include "store/store.hpp"
@@ -131,7 +132,7 @@ result<reply> show_token_usage(call& c) {
     const auto period = q.choice("period", {"day", "month", "all"}, 1);
     (void)q.choice("forceRefresh", {"false", "true", "0", "1", ""}, 0);
     const auto group = q.text("poolGroup");
-    const auto at = q.place();
+    const auto list = read_list(q, "-tokens");
     if (const auto ok = q.finish(); !ok) return ok.error();
     constexpr store::span spans[] = {store::span::day, store::span::month, store::span::all};
     auto ask = now_in(c, spans[period]);
@@ -149,27 +150,29 @@ result<reply> show_token_usage(call& c) {
     };
     const store::aggregate nothing;
     std::vector<row> rows;
-    std::vector<store::aggregate> shown;
+    std::vector<store::aggregate> all;
     for (const auto& [id, entry] : c.records.keys()) {
         if (group && entry.key.group_id != *group) continue;
+        if (!list.finds({id, entry.key.alias})) continue;
         const auto found = by_key.find(id);
         rows.push_back({&id, &entry.key, found == by_key.end() ? &nothing : found->second});
-        shown.push_back(*rows.back().used);
+        all.push_back(*rows.back().used);
     }
-    // Those that used most come first.
-    std::ranges::sort(rows, [](const row& a, const row& b) {
-        const auto x = a.used->tokens.total();
-        const auto y = b.used->tokens.total();
-        return x != y ? x > y : *a.id < *b.id;
-    });
+    using text = const std::string&;
+    const auto shown =
+        page_of(rows, list, column{"id", [](const row& r) -> text { return *r.id; }},
+                column{"tokens", [](const row& r) { return r.used->tokens.total(); }},
+                column{"alias", [](const row& r) -> text { return r.key->alias; }},
+                column{"group", [](const row& r) -> text { return r.key->group_id; }},
+                column{"requests", [](const row& r) { return r.used->requests; }},
+                column{"cost", [](const row& r) { return r.used->cost; }});
     std::string data;
     json_writer w(data);
     w.begin_object().field("period", period == 0 ? "day" : period == 1 ? "month" : "all");
     write_time(w, "as_of", c.services.clock.wall());
-    write_sums_of(w, "totals", shown);
+    write_sums_of(w, "totals", all);
     w.key("usage").begin_array();
-    for (auto i = at.first(); i < std::min(rows.size(), at.first() + at.limit); ++i) {
-        const auto& [id, key, used] = rows[i];
+    for (const auto& [id, key, used] : shown) {
         w.begin_object().field("id", *id).field("alias", key->alias).field("group", key->group_id);
         w.key("quota_tokens");
         if (key->quota_tokens) {
@@ -181,7 +184,7 @@ result<reply> show_token_usage(call& c) {
         w.end_object();
     }
     w.end_array();
-    write_pagination(w, at, rows.size());
+    write_pagination(w, list.at, rows.size());
     w.end_object();
     return answer(data);
 }

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "admin/handlers.hpp"
+#include "admin/listing.hpp"
 #include "auth/admin_account.hpp"
 #include "core/json_writer.hpp"
 
@@ -52,19 +53,25 @@ std::vector<std::string> read_routes(body_fields& in) {
 
 result<reply> list_tokens(call& c) {
     auto q = c.query();
-    const auto text = q.text("q").value_or("");
-    const auto at = q.place();
+    const auto list = read_list(q, "id");
+    const auto role = read_role(q);
     if (const auto ok = q.finish(); !ok) return ok.error();
     std::vector<const auth::admin_token*> found;
     for (const auto& [id, t] : c.records.tokens())
-        if (t.name.find(text) != std::string::npos) found.push_back(&t);
+        if ((!role || t.is == *role) && list.finds({t.id, t.name})) found.push_back(&t);
+    const auto shown = page_of(
+        found, list, column{"id", [](const auto* t) -> const std::string& { return t->id; }},
+        column{"name", [](const auto* t) -> const std::string& { return t->name; }},
+        column{"role", [](const auto* t) { return to_string(t->is); }},
+        column{"created", [](const auto* t) { return t->created; }},
+        column{"expires_at", [](const auto* t) { return or_never(t->expires); }});
     std::string data;
     json_writer w(data);
     w.begin_object().key("tokens").begin_array();
-    for (std::size_t i = at.first(); i < std::min(found.size(), at.first() + at.limit); ++i)
-        write_token(w, *found[i], c.services.clock.wall(), nullptr);
+    for (const auto* t : shown)
+        write_token(w, *t, c.services.clock.wall(), nullptr);
     w.end_array();
-    write_pagination(w, at, found.size());
+    write_pagination(w, list.at, found.size());
     w.end_object();
     return answer(data);
 }

@@ -1,7 +1,9 @@
 // The books by subject and time.
 #include <algorithm>
+#include <tuple>
 
 #include "admin/handlers.hpp"
+#include "admin/listing.hpp"
 #include "admin/sums.hpp"
 #include "core/json_writer.hpp"
 #include "store/store.hpp"
@@ -27,7 +29,7 @@ result<reply> show_usage(call& c) {
     ask.from = q.time("from").value_or(wall_time{});
     ask.to = q.time("to").value_or(wall_time::max());
     ask.subject = q.text("subject");
-    const auto at = q.place();
+    const auto list = read_list(q, "bucket");
     if (const auto ok = q.finish(); !ok) return ok.error();
     ask.page.limit = 10'000;
 
@@ -45,6 +47,17 @@ result<reply> show_usage(call& c) {
     store::aggregate sum;
     for (const auto& cell : cells)
         add_sums(sum, cell);
+    std::erase_if(cells, [&](const store::aggregate& cell) {
+        return !list.finds({cell.bucket, cell.subject}) &&
+               !list.finds({name_of_subject(c, ask.by, cell.subject)});
+    });
+    using row = store::aggregate;
+    const auto shown = page_of(
+        cells, list, column{"bucket", [](const row& r) { return std::tie(r.bucket, r.subject); }},
+        column{"subject", [](const row& r) { return std::tie(r.subject, r.bucket); }},
+        column{"requests", &row::requests}, column{"errors", &row::errors},
+        column{"tokens", [](const row& r) { return r.tokens.total(); }},
+        column{"cost", &row::cost});
     std::string data;
     json_writer w(data);
     w.begin_object()
@@ -53,15 +66,14 @@ result<reply> show_usage(call& c) {
     w.key("totals").begin_object();
     write_sums(w, sum);
     w.end_object().key("usage").begin_array();
-    for (auto i = at.first(); i < std::min(cells.size(), at.first() + at.limit); ++i) {
-        const auto& cell = cells[i];
+    for (const auto& cell : shown) {
         w.begin_object().field("bucket", cell.bucket).field("subject", cell.subject);
         w.field("name", name_of_subject(c, ask.by, cell.subject));
         write_sums(w, cell);
         w.end_object();
     }
     w.end_array();
-    write_pagination(w, at, cells.size());
+    write_pagination(w, list.at, cells.size());
     w.end_object();
     return answer(data);
 }

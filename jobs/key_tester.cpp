@@ -83,6 +83,13 @@ pool::test_progress key_tester::test_all(std::vector<std::string> key_ids) {
     return r->progress;
 }
 
+std::vector<pool::test_progress> key_tester::tasks() const {
+    std::vector<pool::test_progress> out;
+    for (const auto& r : runs_)
+        out.push_back(r->progress);
+    return out;
+}
+
 std::optional<pool::test_progress> key_tester::task(std::string_view id) const {
     const auto r = std::ranges::find(
         runs_, id, [](const auto& each) -> std::string_view { return each->progress.id; });

@@ -29,6 +29,7 @@ class key_tester final : public pool::key_tests {
 
     void test(std::string key_id, std::function<void(const pool::key_test&)> done) override;
     pool::test_progress test_all(std::vector<std::string> key_ids) override;
+    [[nodiscard]] std::vector<pool::test_progress> tasks() const override;
     [[nodiscard]] std::optional<pool::test_progress> task(std::string_view id) const override;
 
   private:

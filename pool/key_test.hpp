@@ -42,7 +42,8 @@ class key_tests {
     virtual void test(std::string key_id, std::function<void(const key_test&)> done) = 0;
     // Begins a task; while one runs, tells of that one instead.
     virtual test_progress test_all(std::vector<std::string> key_ids) = 0;
-    // Of the task that runs and of the last that ended.
+    // Of the task that runs and of the last that ended, the oldest first.
+    [[nodiscard]] virtual std::vector<test_progress> tasks() const = 0;
     [[nodiscard]] virtual std::optional<test_progress> task(std::string_view id) const = 0;
 };
 

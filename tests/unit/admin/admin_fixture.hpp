@@ -42,6 +42,12 @@ struct fake_tests final : pool::key_tests {
         progress.total = ids.size();
         return progress;
     }
+    std::vector<pool::test_progress> earlier;
+    [[nodiscard]] std::vector<pool::test_progress> tasks() const override {
+        auto all = earlier;
+        all.push_back(progress);
+        return all;
+    }
     [[nodiscard]] std::optional<pool::test_progress> task(std::string_view id) const override {
         return id == progress.id ? std::optional(progress) : std::nullopt;
     }
