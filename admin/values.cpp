@@ -6,6 +6,8 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "store/record_json.hpp"
+
 namespace kw::admin {
 namespace {
 
@@ -131,20 +133,9 @@ void write_money(json_writer& w, std::string_view name, std::optional<nanodollar
 }
 
 void write_tokens(json_writer& w, std::string_view name, const store::token_counts& t) {
-    w.key(name)
-        .begin_object()
-        .field("input", t.input)
-        .field("output", t.output)
-        .field("total", t.total())
-        .field("reasoning", t.reasoning)
-        .field("cached_read", t.cached_read)
-        .field("cache_write_5m", t.cache_write_5m)
-        .field("cache_write_1h", t.cache_write_1h)
-        .field("audio_in", t.audio_in)
-        .field("audio_out", t.audio_out)
-        .field("image_in", t.image_in)
-        .field("image_out", t.image_out)
-        .end_object();
+    w.key(name).begin_object().field("total", t.total());
+    store::write_classes(w, t);
+    w.end_object();
 }
 
 void write_time(json_writer& w, std::string_view name, const std::optional<wall_time>& t) {
