@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "pool/sealed_proxy.hpp"
+
 namespace kw::admin {
 
 // The records behind this revision, without the access keys that the feed would bring.
@@ -65,7 +67,7 @@ void catalogue::take(const store::change& c) {
     } else if (r.kind == group_kind) {
         groups_.erase(r.id);
         if (c.erased) return;
-        auto group = pool::group_from_json(r.json);
+        auto group = pool::stored_group(r.json, from_.sealer);
         if (!group) return;
         groups_.emplace(r.id, group_entry{std::make_shared<const pool::group>(std::move(*group)),
                                           r.revision, false});

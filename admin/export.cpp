@@ -51,7 +51,7 @@ result<written_document> collect(call& c, const std::vector<std::string>& wanted
             }
             // What a lease handed out ends where it was handed out.
             if (kind.kind == auth::access_key_kind && data->contains("holder")) return;
-            if (!secrets) kind.hide(*data);
+            if (!secrets) kind.hide(c, r.id, *data);
             list.push_back({{"id", r.id}, {"data", std::move(*data)}});
             ++out.count;
         });

@@ -13,6 +13,7 @@
 #include "core/crypto.hpp"
 #include "core/json_writer.hpp"
 #include "net/connector.hpp"
+#include "pool/sealed_proxy.hpp"
 #include "pool/strategy.hpp"
 
 namespace kw::admin {
@@ -66,11 +67,12 @@ void write_group(json_writer& w, const group_entry& entry, const counted& counts
 // The body's fields as changes to the stored JSON.
 result<json::object> read_changes(call& c, body_fields& in, const pool::group* before) {
     json::object out;
-    in.copy({"name",     "priority",  "strategy",      "strategy_settings", "provider",
-             "base_url", "models",    "on_disconnect", "include_usage",     "egress_proxy",
-             "tls_ca",   "timeouts",  "fault_rules",   "organization",      "project",
-             "retry",    "automatic", "max_leases",    "lease_raw",         "quota",
-             "sessions", "session_lifetime_ms"},
+    in.copy({"name",          "priority",           "strategy",  "strategy_settings",
+             "provider",      "base_url",           "models",    "on_disconnect",
+             "include_usage", "egress_proxy",       "tls_ca",    "timeouts",
+             "fault_rules",   "organization",       "project",   "retry",
+             "automatic",     "max_leases",         "lease_raw", "quota",
+             "sessions",      "session_lifetime_ms"},
             out);
     if (const auto* factor = in.take("multiplier")) {
         if (const auto ppm = parse_factor(*factor)) {
@@ -113,7 +115,11 @@ result<json::object> read_changes(call& c, body_fields& in, const pool::group* b
 }
 
 // Checks and writes; answers with the group.
-result<reply> save(call& c, store::record& record, const json::object& object) {
+result<reply> save(call& c, store::record& record, json::object object) {
+    const auto* proxy = object.if_contains("egress_proxy");
+    if (proxy != nullptr && proxy->is_string())
+        object["egress_proxy"] =
+            pool::seal_proxy(std::string(proxy->get_string()), c.services.sealer, record.id);
     record.json = json::serialize(object);
     if (const auto valid = pool::group_from_json(record.json); !valid) {
         auto e = valid.error();
@@ -171,6 +177,7 @@ result<void> move_to_default(call& c, const key_entry& entry, const pool::group&
 }  // namespace
 
 std::string without_password(std::string_view url) {
+    if (!crypto::sealed_by(url).empty()) return "***";  // does not open
     const auto at = url.rfind('@');
     if (at == std::string_view::npos) return std::string(url);
     const auto scheme = url.find("://");

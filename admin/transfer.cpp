@@ -9,6 +9,7 @@
 #include "admin/key_edit.hpp"
 #include "auth/authenticator.hpp"
 #include "config/settings.hpp"
+#include "pool/sealed_proxy.hpp"
 #include "pool/strategy.hpp"
 
 namespace kw::admin {
@@ -35,13 +36,21 @@ void settle_declared(json::object& data, const json::object* before) {
 
 // ---- groups
 
-void hide_group(json::object& data) {
-    if (const auto proxy = text_of(data, "egress_proxy"); !proxy.empty())
-        data["egress_proxy"] = without_password(proxy);
+// What is written instead of a proxy that does not open; an import refuses it like any other whose
+// login is missing.
+constexpr const char* unreadable_proxy = "http://***@unreadable";
+
+bool open_group(const call& c, const std::string& id, json::object& data) {
+    const auto proxy = pool::open_proxy(text_of(data, "egress_proxy"), c.services.sealer, id);
+    if (proxy && !proxy->empty()) data["egress_proxy"] = *proxy;
+    return proxy.has_value();
 }
 
-bool open_group(const call&, const std::string&, json::object&) {
-    return true;
+void hide_group(const call& c, const std::string& id, json::object& data) {
+    if (!open_group(c, id, data))
+        data["egress_proxy"] = unreadable_proxy;
+    else if (const auto proxy = text_of(data, "egress_proxy"); !proxy.empty())
+        data["egress_proxy"] = without_password(proxy);
 }
 
 verdict close_group(call& c, import_state& state, parcel& item, const json::object* before) {
@@ -50,15 +59,18 @@ verdict close_group(call& c, import_state& state, parcel& item, const json::obje
         return refused("the id is not a group's");
     if (const auto g = c.records.group(item.id); g && g->declared)
         return {what::skip, "the configuration declares it"};
-    if (const auto proxy = text_of(data, "egress_proxy"); !proxy.empty()) {
-        const auto held = before == nullptr ? std::string() : text_of(*before, "egress_proxy");
-        if (proxy == without_password(held)) {
-            data["egress_proxy"] = held;
+    if (auto proxy = text_of(data, "egress_proxy"); !proxy.empty()) {
+        const auto stored = before == nullptr ? std::string() : text_of(*before, "egress_proxy");
+        const auto held = pool::open_proxy(stored, c.services.sealer, item.id);
+        if (held && proxy == without_password(*held)) {
+            proxy = *held;
         } else if (proxy.find("://***@") != std::string::npos) {
             return refused("its egress proxy's password is not in the document");
         }
-        if (const auto ok = check_egress_proxy(c, text_of(data, "egress_proxy")); !ok)
-            return refused(ok.error().context);
+        if (const auto ok = check_egress_proxy(c, proxy); !ok) return refused(ok.error().context);
+        // The stored text stays where it says the same: sealing is never twice alike.
+        const bool same = held && proxy == *held && !crypto::sealed_by(stored).empty();
+        data["egress_proxy"] = same ? stored : pool::seal_proxy(proxy, c.services.sealer, item.id);
     }
     const auto url = checked_base_url(c, text_of(data, "base_url"));
     if (!url) return refused(url.error().context);
@@ -72,7 +84,7 @@ verdict close_group(call& c, import_state& state, parcel& item, const json::obje
 
 // ---- upstream keys
 
-void hide_key(json::object& data) {
+void hide_key(const call&, const std::string&, json::object& data) {
     data.erase("sealed");
 }
 
@@ -128,7 +140,7 @@ verdict close_key(call& c, import_state& state, parcel& item, const json::object
 
 // ---- access keys
 
-void hide_access_key(json::object& data) {
+void hide_access_key(const call&, const std::string&, json::object& data) {
     data.erase("hash");
     data.erase("earlier_hash");
     data.erase("earlier_until_ms");
@@ -183,7 +195,11 @@ verdict close_access_key(call& c, import_state& state, parcel& item, const json:
 
 // ---- settings
 
-void hide_nothing(json::object&) {}
+void hide_nothing(const call&, const std::string&, json::object&) {}
+
+bool open_nothing(const call&, const std::string&, json::object&) {
+    return true;
+}
 
 verdict close_config(call& c, import_state&, parcel& item, const json::object* before) {
     if (c.services.config == nullptr || item.id != config::stored_id)
@@ -203,7 +219,7 @@ constexpr portable_kind kinds[] = {
     {group_kind, hide_group, open_group, close_group},
     {key_kind, hide_key, open_key, close_key},
     {auth::access_key_kind, hide_access_key, open_access_key, close_access_key},
-    {config::stored_kind, hide_nothing, open_group, close_config},
+    {config::stored_kind, hide_nothing, open_nothing, close_config},
 };
 
 }  // namespace

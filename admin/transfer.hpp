@@ -53,7 +53,7 @@ struct verdict {
 struct portable_kind {
     std::string_view kind;
     // Takes out what is secret.
-    void (*hide)(boost::json::object& data);
+    void (*hide)(const call& c, const std::string& id, boost::json::object& data);
     // Puts secrets in clear; false: they do not open.
     bool (*open)(const call& c, const std::string& id, boost::json::object& data);
     // Checks, and seals again. `before`: the stored record's, null if it is new.

@@ -5,6 +5,7 @@
 
 #include "auth/admin_account.hpp"
 #include "core/log.hpp"
+#include "pool/sealed_proxy.hpp"
 
 namespace kw::jobs {
 namespace {
@@ -117,7 +118,7 @@ std::uint64_t catalog::revision_of(std::string_view kind, std::string_view id) c
 
 void catalog::take(const store::record& r) {
     if (r.kind == group_kind) {
-        auto g = pool::group_from_json(r.json);
+        auto g = pool::stored_group(r.json, sealer_);
         if (!g) return complain(r, g.error());
         groups_[r.id] = std::make_shared<const pool::group>(std::move(*g));
     } else if (r.kind == upstream_key_kind) {

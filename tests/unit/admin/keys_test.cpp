@@ -1,6 +1,9 @@
 // Upstream keys and groups through the API.
 #include <catch2/catch.hpp>
 
+#include "auth/master_key.hpp"
+#include "net/connector.hpp"
+#include "pool/sealed_proxy.hpp"
 #include "tests/unit/admin/admin_fixture.hpp"
 
 using namespace kw;
@@ -216,7 +219,9 @@ TEST_CASE("groups are made, changed, listed in the order of their tiers", "[admi
     // Who sends back what was shown changes nothing.
     f.call("PUT", "/admin/pool-groups/a",
            R"({"egress_proxy":"http://***@proxy.example:3128","name":"A"})");
-    const auto stored = *pool::group_from_json(f.store->get("group", "a")->json);
+    auto record = *f.store->get("group", "a");
+    CHECK(record.json.find("canary") == std::string::npos);
+    const auto stored = *pool::stored_group(record.json, f.sealer);
     CHECK(stored.egress_proxy == "http://user:canary-password@proxy.example:3128");
     CHECK(stored.multiplier_ppm == 1'250'000);
     CHECK(stored.name == "A");
@@ -226,6 +231,22 @@ TEST_CASE("groups are made, changed, listed in the order of their tiers", "[admi
         f.refused("PUT", "/admin/pool-groups/a", R"({"timeouts":{"moon_ms":1}})").find("moon_ms") !=
         std::string::npos);
     f.refused("PUT", "/admin/pool-groups/a", R"({"egress_proxy":"http://169.254.169.254:1"})");
+    // No export without passphrase has it; what it has instead means the stored one.
+    auto plain = f.call("POST", "/admin/export", R"({"kinds":["group"]})");
+    const auto document = boost::json::serialize(boost::json::object{{"document", plain}});
+    const auto again = f.call("POST", "/admin/import?mode=overwrite", document);
+    CHECK(again.at("unchanged").as_int64() == 2);
+    // Another master key takes over: the text is another, the proxy is the same.
+    f.sealer.add(secret(std::string(32, 'n')));
+    f.sealer.seal_with(crypto::sealer(secret(std::string(32, 'n'))).key_id());
+    const auto anew = *auth::sealed_anew(record, f.sealer);
+    CHECK(auth::sealed_by(anew) == f.sealer.key_id());
+    CHECK(auth::sealed_by(record) != f.sealer.key_id());
+    CHECK(pool::stored_group(anew.json, f.sealer)->egress_proxy == stored.egress_proxy);
+    // One that does not open is no way around the proxy, and no proxy either.
+    const crypto::sealer other(secret(std::string(32, 'x')));
+    CHECK_FALSE(net::parse_egress_proxy(secret(pool::stored_group(anew.json, other)->egress_proxy))
+                    .has_value());
     const auto all = f.call("GET", "/admin/pool-groups").at("groups").as_array();
     REQUIRE(all.size() == 2);
     CHECK(fixture::text(all[0], "id") == "b");
