@@ -99,6 +99,21 @@ int run_mock(const mock::mock_options& options) {
     return 0;
 }
 
+// Where a server of this configuration answers on this machine.
+std::string health_address(const std::string& file, const config::environment& env) {
+    const auto loaded = app::load_configuration(app::config_file_of(file, env), env);
+    if (!loaded) throw std::runtime_error("the configuration is refused: see check-config");
+    const auto& s = loaded->values.server;
+    std::string host = s.host;
+    if (host.empty() || host == "0.0.0.0" || host == "*") host = "127.0.0.1";
+    if (host == "::") host = "::1";
+    if (host.find(':') != std::string::npos) host = '[' + host + ']';
+    // A port for health alone has no TLS.
+    const bool tls = s.health_port == 0 && !s.tls_certificate.empty();
+    return (tls ? "https://" : "http://") + host + ':' +
+           std::to_string(s.health_port != 0 ? s.health_port : s.port) + "/healthz";
+}
+
 // For container health checks: no curl needed.
 int healthcheck(const std::string& url, const std::string& ca_file) {
     const system_clock_source clock;
@@ -212,11 +227,13 @@ int main(int argc, char** argv) try {
                          "semicolons");
     mock_cmd->add_option("--keep-seen", mock_opts.keep_seen, "Requests kept for /__seen");
 
+    std::string health_config;
     std::string health_url;
     std::string health_ca;
     auto* health_cmd =
         cli.add_subcommand("healthcheck", "Ask a running server for its health; exit code 0 or 1");
-    health_cmd->add_option("--url", health_url, "Default: http://127.0.0.1:$PORT/healthz");
+    health_cmd->add_option("--config", health_config, "YAML file of the server");
+    health_cmd->add_option("--url", health_url, "Default: /healthz of the server as configured");
     health_cmd->add_option("--ca", health_ca, "PEM file to verify https with");
 
     std::string names = "localhost,127.0.0.1";
@@ -247,11 +264,7 @@ int main(int argc, char** argv) try {
         return run_mock(mock_opts);
     }
     if (*health_cmd) {
-        if (health_url.empty()) {
-            const auto port = env.find("PORT");
-            health_url =
-                "http://127.0.0.1:" + (port == env.end() ? "8080" : port->second) + "/healthz";
-        }
+        if (health_url.empty()) health_url = health_address(health_config, env);
         return healthcheck(health_url, health_ca);
     }
     if (*cert_cmd) return self_signed(names, cert_file, key_file);
