@@ -42,7 +42,13 @@ class session {
     result<void> open(const redis_options& options) {
         const auto to = parse_target(options);
         if (!to) return to.error();
-        return on_.open(*to, until());
+        if (auto opened = on_.open(*to, until()); !opened) return opened.error();
+        const auto info = call({"INFO", "cluster"});
+        if (!info) return info.error();
+        if (info->text.find("cluster_enabled:1") == std::string::npos) return {};
+        // SCAN tells of one node's keys alone.
+        return failed(errc::invalid_argument,
+                      "this is a Redis Cluster: back it up by its nodes' own files");
     }
 
     result<std::vector<reply>> call(const pipeline& commands) {
