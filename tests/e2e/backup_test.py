@@ -165,7 +165,7 @@ class Backup(harness.EndToEnd):
         proxy.start()
         proxy.wait_ready("/readyz")
         # So many are kept.
-        for keep in (3, 3, 3, 3, 2):
+        for keep in (2, 2, 2):
             self.verb(proxy, "backup", "--keep", keep)
             harness.wait_until("another second", lambda now=int(time.time()): int(time.time()) != now)
         self.assertEqual(len(list((home / "backups").glob("keywheel-*.kwbackup"))), 2)

@@ -80,8 +80,10 @@ prices:
     def test_alerts_are_tested(self):
         rules = (DEPLOY / "prometheus/keywheel.rules.yml").read_text()
         tests = (DEPLOY / "prometheus/keywheel.rules.test.yml").read_text()
+        guide = (harness.ROOT / "docs/operations.md").read_text()
         for alert in re.findall(r"- alert: (\w+)", rules):
             self.assertIn(alert, tests)
+            self.assertIn(alert, guide)
 
 
 if __name__ == "__main__":
