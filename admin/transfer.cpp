@@ -163,6 +163,26 @@ bool declared_here(const call& c, const import_state& state, const crypto::diges
     });
 }
 
+// No access key lives longer than the settings let one, wherever it comes from. One that is here
+// already keeps its end where the document's is none or too late, so that it can come twice.
+void bound_lifetime(const call& c, json::object& data, const json::object* before) {
+    const auto longest = c.services.settings()->auth.max_lifetime;
+    const auto* declared = data.if_contains("declared");
+    if (longest.count() <= 0 || (declared != nullptr && *declared == true)) return;
+    const auto number = [](const json::object* of, std::string_view name) {
+        const auto* v = of == nullptr ? nullptr : of->if_contains(name);
+        return v != nullptr && v->is_int64() ? std::optional(v->get_int64()) : std::nullopt;
+    };
+    const std::int64_t most_s = std::chrono::duration_cast<std::chrono::seconds>(longest).count();
+    const auto after = number(&data, "expires_after_s");
+    if (after.value_or(0) > most_s) data["expires_after_s"] = most_s;
+    const std::int64_t last = unix_ms(c.services.clock.wall() + longest);
+    const auto end = number(&data, "expires_ms");
+    if (end ? *end <= last : after.value_or(0) > 0) return;
+    const auto held = number(before, "expires_ms");
+    data["expires_ms"] = held && *held <= last ? *held : last;
+}
+
 verdict close_access_key(call& c, import_state& state, parcel& item, const json::object* before) {
     auto& data = *item.data;
     if (!good_group_id(item.id)) return refused("the id is not an access key's");
@@ -175,6 +195,7 @@ verdict close_access_key(call& c, import_state& state, parcel& item, const json:
     }
     if (!short_texts(data)) return refused("a text is longer than 1000 bytes, or a list is");
     settle_declared(data, before);
+    bound_lifetime(c, data, before);
     const auto key = auth::access_key_from(
         {std::string(auth::access_key_kind), item.id, 0, json::serialize(data)});
     if (!key) return refused(key.error().context);

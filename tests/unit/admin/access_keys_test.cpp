@@ -243,3 +243,42 @@ TEST_CASE("access keys in an order", "[admin]") {
     CHECK(f.refused("GET", "/admin/access-keys?sort=size", {}).find("\"sort\"") !=
           std::string::npos);
 }
+
+TEST_CASE("no imported access key lives longer than the settings let one", "[admin]") {
+    fixture f;
+    f.settings->auth.max_lifetime = {};
+    const auto make = [&](const std::string& body) {
+        return fixture::text(f.call("POST", "/admin/access-keys", body, 201), "id");
+    };
+    const auto endless = make(R"({"name":"endless"})");
+    const auto late = make(R"({"name":"late","expires_at":"2199-01-01"})");
+    const auto soon = make(R"({"name":"soon","expires_at":"2026-01-03"})");
+    const auto used = make(R"({"name":"used","expires_after_seconds":31536000})");
+    const auto document = boost::json::serialize(boost::json::object{
+        {"passphrase", "correct horse battery"},
+        {"document", f.call("POST", "/admin/export",
+                            R"({"mode":"encrypted","passphrase":"correct horse battery"})")}});
+    for (const auto& id : {endless, late, soon, used}) {
+        f.call("DELETE", "/admin/access-keys/" + id);
+        f.call("DELETE", "/admin/access-keys/" + id + "?purge=true");
+    }
+    f.settings->auth.max_lifetime = std::chrono::hours(240);
+    const auto last = f.clock.wall() + f.settings->auth.max_lifetime;
+    const auto stored = [&](const std::string& id) {
+        return *auth::access_key_from(*f.store->get(auth::access_key_kind, id));
+    };
+    CHECK(f.call("POST", "/admin/import", document).at("created").as_int64() >= 4);
+    CHECK(stored(endless).expires_at == last);
+    CHECK(stored(late).expires_at == last);
+    CHECK(*stored(soon).expires_at < last);
+    CHECK_FALSE(stored(used).expires_at);
+    CHECK(stored(used).options->expires_after == std::chrono::hours(240));
+    // Once more, later: nothing changes.
+    f.clock.advance(std::chrono::hours(1));
+    const auto again = f.call("POST", "/admin/import?mode=overwrite", document);
+    CHECK(again.at("unchanged").as_int64() >= 4);
+    CHECK(stored(endless).expires_at == last);
+    // Nor one of many.
+    f.call("POST", "/admin/access-keys/batch",
+           R"({"name":"b","count":2,"expires_at":"2199-01-01"})", 400);
+}
