@@ -1,5 +1,7 @@
 // Settings at run time: what the admin API has stored is laid over file and environment, at the
 // start and whenever the change feed tells of it.
+#include <algorithm>
+
 #include "app/opening.hpp"
 #include "app/runtime_impl.hpp"
 #include "config/describe.hpp"
