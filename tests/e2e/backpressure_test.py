@@ -167,4 +167,4 @@ class BackpressureTls(Backpressure):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(together=3)

@@ -149,4 +149,4 @@ class ShiftedClocks(harness.EndToEnd):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(together=3)

@@ -12,6 +12,7 @@ Every process lives in the test's own folder with an environment of nothing but 
 waited for until it is ready, and is killed at the end or when the test's process dies. When a test
 fails, the end of each process's log is printed. The whole script has a hard time limit.
 """
+import concurrent.futures
 import ctypes
 import faulthandler
 import http.client
@@ -49,11 +50,21 @@ def _die_with_parent():
     _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+# Tests that run side by side take their ports from ranges of their own.
+PORTS = os.environ.get("KW_E2E_PORTS")
+_ports = iter(range(int(PORTS), int(PORTS) + 200)) if PORTS else iter(lambda: 0, None)
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    for port in _ports:
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return s.getsockname()[1]
+    raise AssertionError("no port is free")
 
 
 def wait_until(what: str, ready, seconds: float = 10.0, step: float = 0.02):
@@ -387,12 +398,40 @@ class EndToEnd(unittest.TestCase):
             raise AssertionError("; ".join(crashed))
 
 
-def main():
-    """What each script ends with."""
+def _tests_in(suite):
+    for one in suite:
+        if isinstance(one, unittest.TestSuite):
+            yield from _tests_in(one)
+        else:
+            yield one.id().removeprefix("__main__.")
+
+
+def _side_by_side(together):
+    """Each test in a process of its own, so many at a time; exit code 1 if one fails."""
+    names = list(_tests_in(unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])))
+
+    def one(at):
+        env = {**os.environ, "KW_E2E_PORTS": str(18_000 + 200 * at)}
+        return subprocess.run([sys.executable, "-B", sys.argv[0], names[at]], env=env, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
+    failed = []
+    with concurrent.futures.ThreadPoolExecutor(together) as pool:
+        for name, done in zip(names, pool.map(one, range(len(names)))):
+            print(done.stdout, flush=True)
+            if done.returncode:
+                failed.append(name)
+    print(f"{len(names)} tests side by side, failed: {failed or 'none'}", flush=True)
+    sys.exit(1 if failed or not names else 0)
+
+
+def main(together=1):
+    """What each script ends with. together: so many of its tests may run at a time, where most of them wait."""
     if not os.access(PROGRAM, os.X_OK):
         sys.exit(f"no program at {PROGRAM}; build it, or set KEYWHEEL")
     # A hang shows where it hangs, then ends; children die with this process.
     faulthandler.dump_traceback_later(TIME_LIMIT, exit=True)
+    if together > 1 and len(sys.argv) == 1:
+        _side_by_side(together)
     result = unittest.main(module="__main__", verbosity=2, exit=False).result
     if not result.wasSuccessful():
         sys.exit(1)

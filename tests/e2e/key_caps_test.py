@@ -168,4 +168,4 @@ class ThreeProcesses(OneProcess):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(together=3)

@@ -261,4 +261,4 @@ class MasterKey(harness.EndToEnd):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(together=3)

@@ -153,4 +153,4 @@ class Outages(harness.EndToEnd):
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(together=2)
