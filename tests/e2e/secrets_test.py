@@ -26,10 +26,12 @@ def canary(name):
     return CANARY % name
 
 
-UPSTREAM = ("up-one", "up-two", "up-echo", "up-tls", "up-dns", "up-refused", "up-added", "up-batch")
+UPSTREAM = ("up-one", "up-two", "up-echo", "up-tls", "up-dns", "up-refused", "up-added", "up-batch", "up-raw",
+            "imp-litellm", "imp-plain", "imp-csv", "imp-json", "imp-pool", "imp-bad")
 OURS = ("access-env", "access-file", "access-limited", "admin", "master", "egress-password")
 CLIENTS = ("bearer", "x-api-key", "api-key", "x-goog-api-key", "query-key", "cookie", "basic", "proxy-authorization",
-           "wrong-admin", "batch-invalid", "password", "wrong-password", "login-name", "admin-bearer", "admin-cookie", "csrf", "body", "broken-body", "query")
+           "wrong-admin", "batch-invalid", "password", "wrong-password", "login-name", "admin-bearer", "admin-cookie", "csrf", "body", "broken-body", "query",
+           "imp-access", "passphrase", "wrong-passphrase", "group-proxy", "lease-body")
 
 CONFIG = """
 log: {{level: debug, http_heads: true}}
@@ -197,6 +199,82 @@ class Secrets(harness.EndToEnd):
         self.assertEqual(send("PUT", "/admin/me/password", {"current": canary("wrong-password"), "password": canary("password")},
                               authorization="Bearer " + bearer).status, 400)
 
+    def use_transfers(self):
+        """Good and bad imports of each format, exports with and without passphrase."""
+        def take(body, status=200, query="?group=main"):
+            answer = self.admin("POST", "/admin/import" + query, body)
+            self.assertEqual(answer.status, status, answer)
+            return answer.json()["data"]
+        proxy = f"http://user:{canary('group-proxy')}@127.0.0.1:9"
+        self.assertEqual(self.admin("POST", "/admin/pool-groups", {
+            "id": "raw", "base_url": self.upstream.url + "/v1", "lease_raw": True, "models": ["raw*"],
+            "egress_proxy": proxy}).status, 201)
+        self.assertEqual(self.admin("PUT", "/admin/pool-groups/raw", {"egress_proxy": proxy + "/%00"}).status, 400)
+        self.assertEqual(self.admin("POST", "/admin/keys", {"key": canary("up-raw"), "poolGroup": "raw"}).status, 201)
+        lite = (f"model_list:\n  - model_name: lite\n    litellm_params: {{model: openai/lite, "
+                f"api_key: {canary('imp-litellm')}, api_base: '{self.upstream.url}/v1'}}\n")
+        self.assertGreaterEqual(take(lite.encode())["created"], 1)
+        self.assertEqual(take(f"{canary('imp-plain')}\n{canary('imp-bad')} and more\n".encode())["created"], 1)
+        self.assertEqual(take(f"notes,key\nn,{canary('imp-csv')}\nn,{canary('imp-bad')} b\n".encode())["created"], 1)
+        self.assertEqual(take([canary("imp-json"), {"key": canary("imp-bad") + " b"}])["created"], 1)
+        self.assertEqual(take({"poolGroups": [{"id": "vip", "name": "v", "baseUrl": self.upstream.url + "/v1"}],
+                               "keys": [{"key": canary("imp-pool"), "poolGroup": "vip"}]})["created"], 2)
+        # One without a text gets one of ours, which is shown this once.
+        made = self.proxy.request("POST", "/admin/import?format=access_keys", [{"name": "team", "apiKey": canary("imp-access")}, {"name": "fresh"}],
+                                  headers={"authorization": None, "x-admin-key": canary("admin")})
+        self.assertEqual([made.status, made.json()["data"]["created"]], [200, 2], made)
+        self.assertNotIn(canary("imp-access").encode(), made.body)
+        ours = re.findall(rb"sk-kw-[A-Za-z0-9_-]{20,}", made.body)
+        self.assertEqual(len(ours), 1)
+        self.made.append(ours[0].decode())
+        self.assertEqual(self.call("m", key="imp-access").status, 200)
+        for broken in (lite.encode() + b"  - [" + canary("imp-bad").encode(),
+                       {"document": canary("imp-bad"), "passphrase": canary("wrong-passphrase")},
+                       {"keys": {canary("imp-bad"): canary("imp-bad")}}, [{"name": "x", "apiKey": [canary("imp-bad")]}],
+                       {"model_list": [{"litellm_params": {"api_key": [canary("imp-bad")], "model": canary("imp-bad")}}]}):
+            for query in ("", "?dry_run=true", "?format=" + canary("query")):
+                self.admin("POST", "/admin/import" + query, broken)
+        for mode in ({}, {"mode": "encrypted", "passphrase": "short"}, {"mode": "decrypted", "admin_key": canary("wrong-admin")}):
+            self.admin("POST", "/admin/export", mode)
+        sealed = self.admin("POST", "/admin/export", {"mode": "encrypted", "passphrase": canary("passphrase")}).json()["data"]
+        take({"document": sealed, "passphrase": canary("wrong-passphrase")}, 400, "")
+        self.assertEqual(take({"document": sealed, "passphrase": canary("passphrase")}, query="?mode=overwrite")["refused"], 0)
+        clear = self.proxy.request("POST", "/admin/export", {"mode": "decrypted", "admin_key": canary("admin")},
+                                   headers={"authorization": None, "x-admin-key": canary("admin")})
+        for name in ("imp-litellm", "imp-plain", "imp-csv", "imp-json", "imp-pool", "group-proxy"):
+            self.assertIn(canary(name).encode(), clear.body, "it was stored, so the search means something")
+        take({"document": clear.json()["data"]}, query="?mode=overwrite")
+
+    def use_leases(self):
+        """What a lease hands out is in that answer and nowhere else."""
+        made = self.proxy.request("POST", "/admin/access-keys", {"name": "holder", "permissions": ["lease"]},
+                                  headers={"authorization": None, "x-admin-key": canary("admin")})
+        self.assertEqual(made.status, 201, made)
+        self.made.append(made.json()["data"]["key"])
+        holder = {"authorization": "Bearer " + self.made[-1]}
+
+        def post(path, body, show=True):
+            answer = self.proxy.request("POST", path, body, headers=holder)
+            return self.show(path, answer) if show else answer
+        harness.wait_until("the holder", lambda: post("/release", {"lease_id": "ls_none"}).status == 404)
+        raw = post("/api-keys/allocate", {"group": "raw"}, show=False)
+        self.assertEqual([raw.status, raw.json()["key"]], [200, canary("up-raw")], raw)
+        own = post("/api-keys/allocate", {"group": "main"}, show=False)
+        self.assertEqual(own.status, 200, own)
+        self.made.append(own.json()["key"])
+        for body in ({"group": canary("lease-body")}, {"ttl_s": canary("lease-body")},
+                     b'{"group": "' + canary("lease-body").encode()):
+            self.assertGreaterEqual(post("/api-keys/allocate", body).status, 400)
+        for body in ({"lease_id": canary("lease-body")}, {"key": canary("lease-body")}):
+            self.assertGreaterEqual(post("/release", body).status, 400)
+        # Who sends a field that there is not is told its name; nobody else is.
+        for path in ("/api-keys/allocate", "/release"):
+            self.assertEqual(post(path, {canary("lease-body"): 1}, show=False).status, 400)
+        self.admin("GET", "/admin/leases?q=" + canary("query"))
+        self.assertEqual(post("/release", {"key": own.json()["key"]}).status, 200)
+        self.assertEqual(post("/release", {"key": canary("up-raw")}).status, 200)
+        self.show("/metrics", self.proxy.get("/metrics"))
+
     # Whose good answer is a secret; what they refuse is searched.
     REVEAL = {("get", "/admin/keys/export"), ("post", "/admin/export")}
 
@@ -260,6 +338,8 @@ class Secrets(harness.EndToEnd):
         self.provoke_errors()
         self.provoke_refusals()
         made = self.use_admin()
+        self.use_transfers()
+        self.use_leases()
         routes = self.every_route()
         self.assertGreaterEqual(len(made), 20, "the text of the new access key")
         harness.wait_until("all is stored", lambda: books.metric(self.proxy, "keywheel_journal_backlog_records") == 0)
