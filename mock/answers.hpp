@@ -62,6 +62,7 @@ net::task<void> route(exchange& x);
 [[nodiscard]] std::string endpoint_name(const request& r);
 // In the exchange's account, at "/files/file-mock1".
 void store_object(exchange& x, const std::string& path, stored_object o);
+[[nodiscard]] bool has_object(exchange& x, const std::string& path);
 // The first object that the body names and the account does not have; "" : none.
 [[nodiscard]] std::string missing_object(exchange& x);
 

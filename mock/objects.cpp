@@ -126,6 +126,15 @@ bool find_object(exchange& x, std::string_view path, stored_object& out) {
     return true;
 }
 
+}  // namespace
+
+bool has_object(exchange& x, const std::string& path) {
+    stored_object ignored;
+    return find_object(x, path, ignored);
+}
+
+namespace {
+
 std::string with_status(std::string json, std::string_view status) {
     const auto at = json.find("\"status\":\"");
     if (at == std::string::npos) return json;

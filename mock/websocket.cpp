@@ -148,6 +148,11 @@ net::task<bool> socket_session::respond(const json_fields& f) {
         return f.raw(name).empty() ? inner.number(name, otherwise) : f.number(name, otherwise);
     };
     if (const auto named = f.text("model"); !named.empty()) model_ = named;
+    const std::string before = f.text("previous_response_id");
+    if (before.starts_with("resp_mock") && !has_object(x_, "/responses/" + before))
+        co_return co_await say(
+            "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"code\":"
+            "\"previous_response_not_found\",\"message\":\"No such response.\"}}");
     turn t(x_, model_);
     const std::string id = "resp_mock" + std::to_string(t.e.number);
     const bool generate = f.raw("generate") != "false";
@@ -195,6 +200,8 @@ net::task<bool> socket_session::respond(const json_fields& f) {
                               : realtime_ ? realtime_usage(t.e.tokens)
                                           : responses_usage(t.e.tokens);
     t.e.outcome = "completed";
+    if (!realtime_)
+        store_object(x_, "/responses/" + id, {begin + ",\"status\":\"completed\"}", {}});
     co_return co_await say(std::string("{\"type\":\"") +
                            (realtime_ ? "response.done" : "response.completed") +
                            "\",\"event_id\":\"event_d\",\"response\":" + begin +

@@ -160,6 +160,9 @@ class exchange {
     void plan_upgrade();                            // of the try that begins
     upstream_call::outcome check_upgrade();
     net::task<step> relay_socket(pool::picked& picked);
+    // To a key of the account and for the model that the first message asks for.
+    net::task<result<pool::picked>> move_socket(std::string_view account, pool::model_route route);
+    net::task<step> close_unmoved(error e);
 
     // ---- the answer (answer.cpp)
     net::task<step> relay_answer(pool::picked& picked, bool error_answer);

@@ -21,8 +21,6 @@ using store::limit_unit;
 using usage::socket_event;
 
 constexpr std::size_t max_turns = 64;  // at a time
-constexpr std::size_t max_refs = 64;   // objects that one message names
-constexpr auto remembered = 10min;     // what this worker knows of a response's account
 // So long a response waits for another one of unknown size, where little of a budget is left.
 constexpr auto longest_wait = 5s;
 constexpr auto wait_pause = 20ms;
@@ -39,14 +37,10 @@ std::int64_t micros(std::chrono::nanoseconds d) noexcept {
 
 }  // namespace
 
-socket_books::socket_books(exchange& of, const pool::upstream_key& key)
-    : x_(of), seen_(of.held_), access_(of.access_), leased_(of.leased_) {
-    // Sessions of the realtime API are nobody's to ask for.
-    if (x_.w_.shared().objects != nullptr && x_.snap_.accounts && x_.own_credential_.empty() &&
-        x_.endpoint_.family == "responses") {
-        account_ = x_.snap_.accounts->canonical(x_.snap_.accounts->of(key));
-        owner_ = x_.object_owner();
-    }
+socket_books::socket_books(exchange& of, const pool::picked& on)
+    : x_(of), seen_(of.held_), access_(of.access_), leased_(of.leased_), on_(&on) {
+    moved(on);
+    first_ = x_.own_credential_.empty() && x_.endpoint_.family == "responses";
     take_limits();
 }
 
@@ -116,42 +110,8 @@ std::vector<socket_books::turn>::iterator socket_books::find(std::string_view re
     return std::ranges::find(turns_, response_id, &turn::response_id);
 }
 
-void socket_books::bind_response() {
-    const std::string& id = server_.response_id();
-    if (account_.empty() || !is_object_id(id)) return;
-    x_.w_.objects().put(id, {true, account_, owner_}, x_.w_.loop().now() + remembered);
-    const auto keep = std::chrono::duration_cast<std::chrono::seconds>(
-        x_.snap_.settings->objects.response_lifetime);
-    x_.w_.shared().objects->bind({{id, account_, owner_, keep, false}}, [](bool) {});
-}
-
-net::task<std::optional<error>> socket_books::check_objects(std::string_view text) {
-    if (account_.empty() || !may_refer_to_state(text)) co_return std::nullopt;
-    std::vector<std::string> ids;
-    for (auto& ref : find_refs(text, max_refs))
-        ids.push_back(std::move(ref.id));
-    if (ids.empty()) co_return std::nullopt;
-    auto places = co_await x_.ask_places(ids);
-    if (!places) co_return places.error();
-    const bool all = x_.snap_.settings->objects.isolation == config::object_isolation::none;
-    for (std::size_t i = 0; i < ids.size() && i < places->size(); ++i) {
-        const store::object_place& place = (*places)[i];
-        if (!place.known) continue;
-        const bool own = all || place.owner.empty() || place.owner == owner_ ||
-                         (access_ && place.owner == access_->id);
-        if (!own)
-            co_return error(errc::object_not_found, "No such object: '" + ids[i] + "'.",
-                            error_source::downstream);
-        if (x_.snap_.accounts->canonical(place.account) != account_)
-            co_return error(errc::accounts_differ,
-                            "'" + ids[i] + "' is kept by another account than this WebSocket's.",
-                            error_source::downstream);
-    }
-    co_return std::nullopt;
-}
-
 net::task<socket_books::ending> socket_books::begin_response() {
-    bind_response();
+    co_await bind_response();
     if (find(server_.response_id()) != turns_.end()) co_return std::nullopt;
     // The client's wish for it was looked at before it went up.
     if (const auto asked = find(""); asked != turns_.end()) {
@@ -228,7 +188,10 @@ net::task<socket_watch::verdict> socket_books::client_message(std::string& text)
         refuse(fields.error());
         co_return v;
     }
-    if (!client_.creates() && fields->model.empty()) co_return v;
+    if (!client_.creates() && fields->model.empty()) {
+        first_ = false;
+        co_return v;
+    }
     const std::string asked = fields->model;
     const pool::model_alias* alias = x_.snap_.aliases->find(asked);
     const pool::model_route route = alias ? alias->target : pool::model_route{asked, {}};
@@ -241,6 +204,17 @@ net::task<socket_watch::verdict> socket_books::client_message(std::string& text)
                                        "the message names none.")
                          : "This access key may not use the model '" + asked + "'.",
                      error_source::downstream));
+        co_return v;
+    }
+    auto account = co_await account_of_objects(text);
+    if (!account) {
+        refuse(account.error());
+        co_return v;
+    }
+    if (first_ && client_.creates() &&
+        ((!account->empty() && !is_of(*account)) || !serves(route))) {
+        wish_ = {route, std::move(*account)};
+        v.moves = true;
         co_return v;
     }
     if (!route.group.empty() && route.group != x_.record_.group_id) {
@@ -256,6 +230,7 @@ net::task<socket_watch::verdict> socket_books::client_message(std::string& text)
         edits.add(*edit);
         text = edits.apply(text);
     }
+    first_ = false;
     if (!client_.creates()) co_return v;
     if (auto e = check()) {
         v.pass = false;
@@ -271,11 +246,6 @@ net::task<socket_watch::verdict> socket_books::client_message(std::string& text)
         refuse(error(errc::journal_unavailable,
                      "keywheel cannot write its journal (disk full?), so "
                      "it takes nothing that costs money."));
-        co_return v;
-    }
-    const auto foreign = co_await check_objects(text);
-    if (foreign) {
-        refuse(*foreign);
         co_return v;
     }
     turn t = make_turn(route.model);

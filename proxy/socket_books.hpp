@@ -17,8 +17,8 @@ namespace kw::proxy {
 // Lives in the frame of its exchange; the loop's thread only.
 class socket_books final : public socket_watch {
   public:
-    // key: the upstream's, for as long as the socket lives.
-    socket_books(exchange& of, const pool::upstream_key& key);
+    // on: the upstream's key, for as long as the socket lives or until it moves.
+    socket_books(exchange& of, const pool::picked& on);
     ~socket_books() override;
 
     void server_begins() override;
@@ -27,6 +27,14 @@ class socket_books final : public socket_watch {
     net::task<std::optional<socket_ending>> settle() override;
     net::task<verdict> client_message(std::string& text) override;
     std::optional<socket_ending> check() override;
+
+    // Where the first message wants to go, after a verdict that says so.
+    struct wish {
+        pool::model_route route;
+        std::string account;  // "": any
+    };
+    [[nodiscard]] const wish& wanted() const noexcept { return wish_; }
+    void moved(const pool::picked& to);
 
     // The socket is over: what was under way is booked as an estimate.
     void finish(store::exchange_end end, errc why);
@@ -59,10 +67,14 @@ class socket_books final : public socket_watch {
     net::task<std::optional<error>> ask(turn& t, bool bounded, bool begun);
     [[nodiscard]] std::optional<error> judge(const turn& t, const store::admit_answer& answer,
                                              bool begun) const;
-    // What a message names must be of this socket's account, and the access key's to see.
-    net::task<std::optional<error>> check_objects(std::string_view text);
+    // What a message names must be the access key's to see, and of one account: that one, or "".
+    net::task<result<std::string>> account_of_objects(std::string_view text);
+    // Whether the socket's key is of this account.
+    [[nodiscard]] bool is_of(std::string_view account) const;
+    // Whether the socket's key may be asked for it.
+    [[nodiscard]] bool serves(const pool::model_route& route) const;
     // Whoever asks for the response later is led to this account.
-    void bind_response();
+    net::task<void> bind_response();
     net::task<ending> begin_response();
     net::task<ending> end_response();
     net::task<ending> book_transcription();
@@ -87,6 +99,9 @@ class socket_books final : public socket_watch {
 
     std::string account_;  // of the upstream key; "": objects are not kept
     std::string owner_;    // of what is made here
+    const pool::picked* on_;
+    bool first_ = true;  // nothing has gone up yet: the socket may still move
+    wish wish_;
 
     std::int64_t last_input_ = 0;  // tokens of the last response's input
     std::int64_t tokens_ = 0;

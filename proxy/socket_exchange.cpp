@@ -6,6 +6,7 @@
 #include "core/log.hpp"
 #include "net/websocket_handshake.hpp"
 #include "pool/health.hpp"
+#include "proxy/error_response.hpp"
 #include "proxy/exchange.hpp"
 #include "proxy/message_heads.hpp"
 #include "proxy/socket_books.hpp"
@@ -18,6 +19,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t max_protocols = 16;
+constexpr std::size_t max_moves = 3;  // keys that are tried
+constexpr auto parting_time = 5s;     // for a client to take our last words
 
 // The query with another model's name.
 std::string with_model(std::string_view target, std::string_view model) {
@@ -127,6 +130,69 @@ upstream_call::outcome exchange::check_upgrade() {
     return upstream_call::outcome::ok;
 }
 
+net::task<result<pool::picked>> exchange::move_socket(std::string_view account,
+                                                      pool::model_route route) {
+    const std::string protocol = upgrade_->chosen;
+    call_.drop();
+    use_ = {};
+    route_ = std::move(route);
+    if (!account.empty()) {
+        restrict_to(account);
+        objects_->pinned = true;
+    }
+    tried_.clear();
+    fresh_connection_ = true;
+    while (tried_.size() < max_moves) {
+        auto picked = w_.selector().pick(*snap_.pool, pick_request_now());
+        if (!picked) break;
+        tried_.push_back(picked->slot);
+        if (snap_.targets->find(picked->key) == nullptr) continue;
+        note_key(*picked);
+        const auto outcome = co_await dispatch(*picked);
+        if (outcome == upstream_call::outcome::client_gone) co_return error(errc::client_closed);
+        const bool open = outcome == upstream_call::outcome::ok && call_.head().status() == 101 &&
+                          upgrade_->chosen == protocol;
+        if (open) {
+            if (!picked->resting) w_.shared().health.on_success(picked->slot, w_.mono(), w_.wall());
+            co_return std::move(*picked);
+        }
+        pool::upstream_result r;
+        if (outcome == upstream_call::outcome::ok)
+            r.status = static_cast<std::uint16_t>(call_.head().status());
+        else
+            r.transport = call_.failure();
+        const pool::verdict v = pool::classify(r, picked->of->fault_rules, snap_.policy);
+        if (picked->of->automatic) w_.shared().health.apply(picked->slot, v, w_.mono(), w_.wall());
+        use_ = {};
+        call_.drop();
+    }
+    co_return account.empty()
+        ? error(errc::no_upstream_key,
+                "No upstream key that serves the model '" + route_.model + "' can be used now.",
+                error_source::upstream)
+        : error(errc::upstream_key_unavailable,
+                "The upstream account that keeps what this message refers to has no key that can "
+                "be used now.",
+                error_source::upstream);
+}
+
+// The socket is open towards the client and leads nowhere.
+net::task<exchange::step> exchange::close_unmoved(error e) {
+    call_.drop();
+    if (e.code != errc::client_closed) {
+        std::string last;
+        net::append_frame(last, net::websocket_opcode::text,
+                          make_error_message(e, make_id("event_", w_.wall(), w_.random()),
+                                             snap_.settings->limits.quota_status));
+        net::append_frame(last, net::websocket_opcode::close,
+                          net::close_payload(net::close_try_later, to_string(e.code)));
+        co_await client_.stream->write_all(client_.wait, last, w_.loop().now() + parting_time);
+    }
+    const bool gone = e.code == errc::client_closed;
+    finish(gone ? store::exchange_end::client_closed : store::exchange_end::failed, e.code);
+    co_return step::close;
+}
+
 net::task<exchange::step> exchange::relay_socket(pool::picked& picked) {
     using store::exchange_end;
     const auto& settings = *snap_.settings;
@@ -163,9 +229,20 @@ net::task<exchange::step> exchange::relay_socket(pool::picked& picked) {
     const auto stop = settings.server.shutdown_timeout;
     plan.drain_time = stop - std::min<std::chrono::milliseconds>(2s, stop / 2);
     plan.total_deadline = w_.loop().now() + settings.websocket.max_duration;
-    socket_books books(*this, *picked.key);
+    socket_books books(*this, picked);
     socket_relay through(w_, client_, call_, books, plan);
-    const socket_end how = co_await through.run();
+    socket_end how = co_await through.run();
+    pool::picked other;
+    const pool::picked* on = &picked;
+    if (how == socket_end::moves) {
+        auto to = co_await move_socket(books.wanted().account, books.wanted().route);
+        if (!to) co_return co_await close_unmoved(to.error());
+        other = std::move(*to);
+        on = &other;
+        books.moved(other);
+        through.go_on();
+        how = co_await through.run();
+    }
     record_.bytes_in = static_cast<std::int64_t>(through.bytes_in());
     record_.bytes_out = static_cast<std::int64_t>(through.bytes_out());
 
@@ -184,12 +261,13 @@ net::task<exchange::step> exchange::relay_socket(pool::picked& picked) {
             why = errc::upstream_stream_cut;
             pool::upstream_result r;
             r.transport = pool::transport_failure::stream_cut;
-            const pool::verdict v = pool::classify(r, picked.of->fault_rules, snap_.policy);
-            if (picked.of->automatic && own_credential_.empty())
-                w_.shared().health.apply(picked.slot, v, w_.mono(), w_.wall());
+            const pool::verdict v = pool::classify(r, on->of->fault_rules, snap_.policy);
+            if (on->of->automatic && own_credential_.empty())
+                w_.shared().health.apply(on->slot, v, w_.mono(), w_.wall());
             w_.metrics().count_attempt_failed(pool::to_string(r.transport));
             break;
         }
+        case socket_end::moves:  // only once
         case socket_end::ended_here:
             end = exchange_end::upstream_cut;
             why = through.ending().why;

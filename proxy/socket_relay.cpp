@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 
 #include "core/crypto.hpp"
 #include "proxy/worker.hpp"
@@ -94,7 +95,12 @@ bool socket_relay::flush(lane& of) {
 
 net::task<socket_end> socket_relay::run() {
     unsigned turns = 0;
+    if (moves_) {
+        moves_ = false;
+        co_await inspect();
+    }
     for (;;) {
+        if (moves_) co_return socket_end::moves;
         place_own_frames();
         bool moved = flush(down_);
         moved = flush(up_) || moved;
@@ -125,6 +131,17 @@ net::task<socket_end> socket_relay::run() {
         const auto got = co_await client_.wait.wait(awaited(), deadline());
         look_at_the_time(got);
     }
+}
+
+void socket_relay::go_on() {
+    up_.broken = false;
+    up_.out.clear();
+    up_.out_at = 0;
+    up_.stuck_since = {};
+    std::destroy_at(&down_);
+    std::construct_at(&down_, net::websocket_peer::server, plan_.max_message);
+    down_.in = call_.early_body();
+    active_ = worker_.loop().now();
 }
 
 // Reads from one side if the other has taken what came before.
@@ -266,6 +283,10 @@ net::task<void> socket_relay::inspect() {
     const bool text = up_.reader.message() == websocket_opcode::text;
     socket_watch::verdict v;
     if (text) v = co_await watch_.client_message(message_);
+    if (v.moves) {
+        moves_ = true;
+        co_return;
+    }
     if (v.pass) {
         const auto mask = fresh_mask();
         net::apply_mask(message_.data(), message_.size(), mask, 0);

@@ -50,6 +50,7 @@ class socket_watch {
         bool pass = true;
         std::string event;  // for the client, in place of what does not pass
         std::optional<socket_ending> end;
+        bool moves = false;  // to another upstream, which is then asked with this message
     };
     // A client's message that was held; may be changed.
     virtual net::task<verdict> client_message(std::string& text) = 0;
@@ -72,6 +73,7 @@ enum class socket_end : std::uint8_t {
     client_gone,   // without one
     upstream_cut,  // likewise
     ended_here,    // see socket_relay::ending()
+    moves,         // the first message asks for another upstream: see go_on()
 };
 
 class socket_relay {
@@ -81,6 +83,8 @@ class socket_relay {
                  const socket_plan& plan);
 
     net::task<socket_end> run();
+    // After `moves`, once the call leads to the other upstream: then run() again.
+    void go_on();
 
     [[nodiscard]] const socket_ending& ending() const noexcept { return *ending_; }
     // Of the first close frame; 0: none.
@@ -140,6 +144,7 @@ class socket_relay {
     std::string inject_;   // frames of ours for the client, to go between two messages
     std::optional<socket_ending> ending_;
     bool ending_sent_ = false;
+    bool moves_ = false;
     mono_time ending_deadline_ = net::no_deadline;
     mono_time close_deadline_ = net::no_deadline;  // for the other side's close
     mono_time drain_deadline_ = net::no_deadline;
