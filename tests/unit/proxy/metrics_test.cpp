@@ -87,7 +87,7 @@ TEST_CASE("names that clients make up cannot fill the memory", "[proxy][metrics]
     }
     const std::string text = registry.render();
     std::size_t series = 0;
-    for (std::size_t at = 0; (at = text.find("class=\"input\"", at)) != text.npos; ++at)
+    for (std::size_t at = 0; (at = text.find(",class=\"input\"", at)) != text.npos; ++at)
         ++series;
     CHECK(series == 1001);
     CHECK(has(text, R"(keywheel_tokens_total{model="other",class="input"} 5000)"));

@@ -153,3 +153,25 @@ TEST_CASE("ids in events") {
     r.on_event(R"({"id":"thread_1","object":"thread"})");
     CHECK(text_of(r.take()) == "thread_1");
 }
+
+TEST_CASE("routes whose answers tell what long-lived work costs", "[proxy][objects]") {
+    using kw::usage::late_kind;
+    const auto late = [](std::string_view method, std::string_view path) {
+        return route_objects(method, path).late;
+    };
+    CHECK(late("POST", "/v1/responses") == late_kind::response);
+    CHECK(late("GET", "/v1/responses/resp_1") == late_kind::response);
+    CHECK(late("POST", "/v1/responses/resp_1/cancel") == late_kind::response);
+    CHECK(late("GET", "/v1/batches") == late_kind::batch);
+    CHECK(late("POST", "/v1/batches/batch_1/cancel") == late_kind::batch);
+    CHECK(late("GET", "/v1/fine_tuning/jobs/ftjob-1") == late_kind::fine_tuning);
+    CHECK(late("POST", "/v1/videos/edits") == late_kind::video);
+    CHECK(late("POST", "/v1/videos/video_1/remix") == late_kind::video);
+    for (const auto path : {"/v1/responses/resp_1/input_items",
+                            "/v1/fine_tuning/jobs/ftjob-1/events", "/v1/videos/video_1/content",
+                            "/v1/videos/characters/x", "/v1/files", "/v1/chat/completions/x"})
+        CHECK(late("GET", path) == late_kind::none);
+    for (const auto path : {"/v1/responses/input_tokens", "/v1/responses/compact"})
+        CHECK(late("POST", path) == late_kind::none);
+    CHECK(late("DELETE", "/v1/responses/resp_1") == late_kind::none);
+}
