@@ -191,7 +191,9 @@ store::ledger_record late_record(const late_note& note, const late_state& state,
         // Larger pictures may have a price of their own.
         if (!state.size.empty()) {
             sized = r.model_served + "@" + state.size;
-            if (prices.find(note.provider, sized) != nullptr) model = other = sized;
+            // Not the price of all that has none.
+            const model_price* own = prices.find(note.provider, sized);
+            if (own != nullptr && own->per_second > 0) model = other = sized;
         }
     }
     const charge c = prices.cost(note.provider, model, other, q, r.service_tier, note.rates);

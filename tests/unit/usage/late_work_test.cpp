@@ -148,14 +148,27 @@ TEST_CASE("long-lived work is priced", "[usage]") {
     CHECK(book(late_kind::video, "sora-2", s).cost == 800'000'000);
     s.size = "1792x1024";
     CHECK(book(late_kind::video, "sora-2", s).cost == 4'000'000'000);
+    s.size = "720x1280";
+    price_table_builder with_default;
+    REQUIRE(
+        with_default
+            .add_own(
+                R"({"format":"keywheel-prices-1","source":"s","as_of":"2026-01-01","models":{"sora-2":{"per_second":"0.10"}}})")
+            .has_value());
+    model_price rest;
+    rest.base.input = rest.base.output = 1;
+    with_default.set_default(rest);
+    CHECK(late_record(note_of(late_kind::video, "sora-2"), s, *with_default.build(), wall_time{})
+              .cost == 800'000'000);
     // Failed work costs nothing.
     s = read(late_kind::response, R"({"id":"r","status":"failed","background":true,"usage":null})");
     r = book(late_kind::response, "own", s);
     CHECK(r.outcome == store::usage_outcome::none);
     CHECK_FALSE(r.cost.has_value());
     // A server that tells no usage: an estimate of what it has generated.
-    s = read(late_kind::response,
-             R"({"id":"r","status":"completed","background":true,"output":[{"content":[{"text":"12345678"}]}]})");
+    s = read(
+        late_kind::response,
+        R"({"id":"r","status":"completed","background":true,"output":[{"content":[{"text":"12345678"}]}]})");
     r = book(late_kind::response, "own", s);
     CHECK(r.outcome == store::usage_outcome::estimated);
     CHECK(r.tokens.input == 100);
