@@ -890,6 +890,10 @@ constexpr field access_key_fields[] = {
     {.name = "ips_allow",
      .at = at<&access_key_settings::ips_allow>,
      .help = "Addresses and networks that may use it; empty is all."},
+    {.name = "origins_allow",
+     .at = at<&access_key_settings::origins_allow>,
+     .help = "Origins of the browsers' pages that may use it, of those in `server.cors_origins`; "
+             "empty is all."},
     {.name = "limits",
      .at = at<&access_key_settings::limits>,
      .help = "Texts as in `limits.defaults`, which hold where there are none; `unlimited` alone is "

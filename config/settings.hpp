@@ -342,6 +342,7 @@ struct access_key_settings {
     std::vector<std::string> permissions;       // beyond requests
     std::vector<std::string> clients_allow;     // User-Agent patterns; empty: all
     std::vector<std::string> ips_allow;         // networks, checked; empty: all
+    std::vector<std::string> origins_allow;     // of browsers' pages, checked; empty: all
     std::vector<std::string> limits;            // as texts; empty: those by default
     std::optional<milliseconds> expires_after;  // from the first use
     std::optional<std::uint32_t> queue_size;

@@ -259,12 +259,15 @@ class validator {
     }
 
     void access_keys() {
-        for (const auto& a : s_.access_keys) {
+        for (auto& a : s_.access_keys) {
             const std::string key = "access_keys." + a.name;
             check_secret(a.key, key + ".key", key);
             if (!std::ranges::all_of(a.ips_allow, is_network))
                 refuse(key + ".ips_allow", "holds a text that is no network",
                        "write addresses or networks whose host bits are zero, as 10.0.0.0/8", key);
+            if (!std::ranges::all_of(a.origins_allow, [](auto& text) { return is_origin(text); }))
+                refuse(key + ".origins_allow", "holds a text that is no origin",
+                       "write scheme, name and port alone, as https://app.example.com", key);
             if (a.expires_at && a.expires_after)
                 refuse(key + ".expires_after", "stands beside expires_at", "keep one of them", key);
         }

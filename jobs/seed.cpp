@@ -124,6 +124,7 @@ void take_over(const config::access_key_settings& d, auth::access_key& key) {
     options.upstream_key = d.upstream_key;
     options.clients_allow = d.clients_allow;
     options.permissions = d.permissions;
+    options.origins_allow = d.origins_allow;
     for (const auto& text : d.ips_allow)
         if (const auto network = net::cidr::parse(text)) options.ips_allow.push_back(*network);
     if (d.expires_after)

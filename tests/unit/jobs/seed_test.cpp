@@ -159,6 +159,7 @@ TEST_CASE("a declared access key carries all that one of the API may") {
     a.permissions = {"lease"};
     a.clients_allow = {"curl/*"};
     a.ips_allow = {"10.0.0.0/8"};
+    a.origins_allow = {"https://app.example.com"};
     a.limits = {"3 requests per 1h"};
     a.upstream_key = "uk_1";
     a.expires_after = 1h;
@@ -179,6 +180,8 @@ TEST_CASE("a declared access key carries all that one of the API may") {
     CHECK_FALSE(auth::may_call_with(key, "wget"));
     CHECK(auth::may_call_from(key, *net::ip_address::parse("10.1.2.3")));
     CHECK_FALSE(auth::may_call_from(key, *net::ip_address::parse("11.1.2.3")));
+    CHECK(auth::may_call_from_page(key, "https://app.example.com"));
+    CHECK_FALSE(auth::may_call_from_page(key, "https://other.example.com"));
     CHECK(auth::starts_at_first_use(key));
     CHECK(key.options->queue_size == 0);
     CHECK(key.options->queue_timeout == 2s);
