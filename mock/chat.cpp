@@ -113,6 +113,14 @@ net::task<void> chat_completions(exchange& x) {
     const auto o = read_options(x.in);
     content c = make_content(x);
     const token_count input = count_input(x.in);
+    if (x.in.json.raw("store") == "true") {
+        const std::string id = "chatcmpl-mock-" + x.id_tail();
+        const auto created = std::stoull(std::string(created_at)) + x.record.number;
+        store_object(x, "/chat/completions/" + id,
+                     {"{\"id\":" + json_text(id) + ",\"object\":\"chat.completion\",\"created\":" +
+                          std::to_string(created) + ",\"model\":" + json_text(x.record.model) + "}",
+                      {}});
+    }
     if (o.stream) {
         co_await stream_chat(x, std::move(c), input, o.include_usage);
         co_return;

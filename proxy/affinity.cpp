@@ -87,8 +87,10 @@ bool exchange::is_about_objects() {
     if (w_.shared().objects == nullptr || !snap_.accounts) return false;
     const std::string_view body = streaming_body_ ? std::string_view() : body_.text();
     const bool tuned = record_.model_asked.starts_with("ft:");
-    if (endpoint_.chat_stream && !tuned && !may_refer(body)) return false;
-    const object_route route = route_objects(head_.method(), head_.path());
+    const bool stored = endpoint_.chat_stream && fields_.store;
+    if (endpoint_.chat_stream && !tuned && !stored && !may_refer(body)) return false;
+    object_route route = route_objects(head_.method(), head_.path());
+    if (stored && route.any) route.creates = route.learns = true;
     if (!route.any && !route.refers && !tuned) return false;
     const bool state = endpoint_.family == "responses" || endpoint_.family == "videos";
     std::vector<object_ref> refs;

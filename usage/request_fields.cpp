@@ -230,7 +230,7 @@ class body_reader {
         return true;
     }
 
-    // What only sessions are told by: anyone's business but ours whether it comes twice.
+    // What decides nothing at the upstream that we rely on: it may come twice.
     bool other(std::string_view name) {
         const std::size_t start = offset();
         if (!in_.value(1)) return false;
@@ -241,6 +241,8 @@ class body_reader {
             out_.prompt = range;
         else if (name == "system" || name == "instructions")
             out_.preamble = range;
+        else if (name == "store")
+            out_.store = begin_[start] == 't';
         return true;
     }
 

@@ -27,6 +27,7 @@ struct request_fields {
     byte_range model_value;  // with its quotes; empty when absent
     bool stream = false;
     bool background = false;
+    bool store = false;           // asked for; what is left out may mean yes or no
     std::int64_t max_tokens = 0;  // the largest of the three names; 0: not given
     std::int64_t n = 1;
     std::string prompt_cache_key;

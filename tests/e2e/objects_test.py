@@ -161,6 +161,39 @@ class Objects(harness.EndToEnd):
         # An empty list is one, too.
         self.assertEqual(self.ok(a.get("/v1/batches"))["data"], [])
 
+    def test_stored_chat_completions(self):
+        _, (a, b) = self.three_accounts()
+        key, other = self.access_key(a, "one"), self.access_key(a, "two")
+        be = lambda who: {"authorization": f"Bearer {who}"}
+        harness.wait_until("both are known", lambda: all(
+            p.get("/v1/files", headers=be(k)).status == 200 for p in (a, b) for k in (key, other)))
+        chat = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+        made = []
+        for i in range(12):
+            body = {**chat, "store": True, "stream": i % 3 == 2}
+            answer = (a, b)[i % 2].post("/v1/chat/completions", body, headers=be(key))
+            self.assertEqual(answer.status, 200, answer)
+            text = answer.body.decode()
+            made.append(json.loads(text.split("data: ")[1] if body["stream"] else text)["id"])
+        self.ok(a.post("/v1/chat/completions", chat, headers=be(key)))  # not kept
+        for i, each in enumerate(made):
+            self.assertEqual(self.ok((b, a)[i % 2].get(f"/v1/chat/completions/{each}", headers=be(key)))["id"], each)
+            self.assertEqual((b, a)[i % 2].get(f"/v1/chat/completions/{each}", headers=be(other)).status, 404)
+        for order, wanted in (("asc", made), ("desc", made[::-1])):
+            got, after = [], ""
+            while True:
+                page = self.ok(b.get(f"/v1/chat/completions?limit=5&order={order}{after}", headers=be(key)))
+                got += [item["id"] for item in page["data"]]
+                if not page["has_more"]:
+                    break
+                after = f"&after={got[-1]}"
+            self.assertEqual(got, wanted, order)
+        self.assertEqual(self.ok(a.get("/v1/chat/completions", headers=be(other)))["data"], [])
+        accounts = {a.get(f"/v1/chat/completions/{each}", headers=be(key)).headers["openai-organization"]
+                    for each in made}
+        print(f"figure: stored chat completions in {len(accounts)} accounts: {len(made)}, in the merged list {len(got)}")
+        self.assertEqual(len(accounts), 3)
+
     def test_access_keys_do_not_see_one_another(self):
         mock, (a, b) = self.three_accounts()
         one, two = (self.access_key(a, name) for name in ("one", "two"))

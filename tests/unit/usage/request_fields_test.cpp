@@ -32,6 +32,9 @@ TEST_CASE("fields are found in any order") {
     CHECK(f->model == "g/pt");
     CHECK(body.substr(f->model_value.begin, f->model_value.size()) == R"("g\/pt")");
     CHECK(f->stream);
+    CHECK_FALSE(f->store);
+    CHECK(read_request_fields(R"({"store":true})")->store);
+    CHECK_FALSE(read_request_fields(R"({"store":"true"})")->store);
     CHECK(f->max_tokens == 70);
     CHECK(f->n == 2);
     CHECK(f->user == "u\xc3\xa9");
