@@ -119,10 +119,11 @@ template <class Item, class Read, class Wanted, class Id, class Time, class... C
         if (!page) return page.error();
         for (auto& item : page->items) {
             if (!wanted(item)) continue;
+            const bool ends_page = &item == &page->items.back();
             out.items.push_back(std::move(item));
             if (!natural || out.items.size() < q.limit) continue;
             const auto& last = out.items.back();
-            out.next = &item == &page->items.back()
+            out.next = ends_page
                            ? page->next
                            : store::make_cursor(
                                  std::to_string(store::nanoseconds_of(std::invoke(time.of, last))),
