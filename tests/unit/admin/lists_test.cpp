@@ -83,7 +83,7 @@ struct filled : fixture {
         k.id = "uk_" + name;
         k.group_id = "a";
         k.value = secret("value-of-" + name);
-        keys[k.id] = std::make_shared<const pool::upstream_key>(std::move(k));
+        keys["uk_" + name] = std::make_shared<const pool::upstream_key>(std::move(k));
         pool::group g;
         g.id = "a";
         groups["a"] = std::make_shared<const pool::group>(g);
