@@ -127,6 +127,7 @@ bool is_known(std::string_view known, std::string_view name) noexcept {
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
     if (a.size() != b.size()) return false;
+    if (a == b) return true;  // nearly all names come in small letters
     for (std::size_t i = 0; i < a.size(); ++i) {
         if (lower(a[i]) != lower(b[i])) return false;
     }

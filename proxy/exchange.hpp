@@ -24,6 +24,7 @@
 #include "proxy/affinity.hpp"
 #include "proxy/client_connection.hpp"
 #include "proxy/error_response.hpp"
+#include "proxy/lease_renewer.hpp"
 #include "proxy/relay.hpp"
 #include "proxy/request_body.hpp"
 #include "proxy/socket_upgrade.hpp"
@@ -203,6 +204,7 @@ class exchange {
     bool json_read_ = false;
 
     store::admit_request reservation_;
+    kept_lease lease_{reservation_};
     std::vector<store::limit_state> limit_states_;  // empty: no limits
     bool admitted_ = false;                         // reserved and not settled yet
 

@@ -9,14 +9,6 @@ lease_renewer::lease_renewer(net::loop& on, store::admission& with) : loop_(on),
     root_.start("leases", rounds());
 }
 
-void lease_renewer::add(const store::lease_ref& lease) {
-    running_.insert_or_assign(lease.ledger_id, lease.access_key_id);
-}
-
-void lease_renewer::remove(const std::string& ledger_id) noexcept {
-    running_.erase(ledger_id);
-}
-
 net::task<void> lease_renewer::rounds() {
     net::waiter w(loop_);
     std::vector<store::lease_ref> all;
@@ -24,9 +16,8 @@ net::task<void> lease_renewer::rounds() {
         co_await net::sleep_until(w, loop_.now() + lease_ttl / 3);
         if (running_.empty()) continue;
         all.clear();
-        all.reserve(running_.size());
-        for (const auto& [ledger_id, access_key_id] : running_)
-            all.push_back({access_key_id, ledger_id});
+        for (const kept_lease& lease : running_)
+            all.push_back({lease.of_.access_key_id, lease.of_.ledger_id});
         admission_.renew(all, lease_ttl);
     }
 }

@@ -1,9 +1,7 @@
 // Keeps alive the leases of the exchanges that a worker runs, as long as they run.
 #pragma once
 
-#include <string>
-#include <string_view>
-#include <unordered_map>
+#include <boost/intrusive/list.hpp>
 
 #include "net/loop.hpp"
 #include "net/task.hpp"
@@ -13,6 +11,19 @@ namespace kw::proxy {
 
 inline constexpr std::chrono::milliseconds lease_ttl{15'000};
 
+// That the lease of an admitted request is to be kept. A member of who runs the request; ends with
+// release() or with the object.
+class kept_lease : public boost::intrusive::list_base_hook<
+                       boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+  public:
+    explicit kept_lease(const store::admit_request& of) noexcept : of_(of) {}
+    void release() noexcept { unlink(); }
+
+  private:
+    friend class lease_renewer;
+    const store::admit_request& of_;  // outlives this
+};
+
 // One per worker, on its loop's thread. The admission outlives it.
 class lease_renewer {
   public:
@@ -20,8 +31,7 @@ class lease_renewer {
     lease_renewer(const lease_renewer&) = delete;
     lease_renewer& operator=(const lease_renewer&) = delete;
 
-    void add(const store::lease_ref& lease);
-    void remove(const std::string& ledger_id) noexcept;
+    void keep(kept_lease& lease) noexcept { running_.push_back(lease); }
     [[nodiscard]] store::admission& admission() noexcept { return admission_; }
 
   private:
@@ -29,7 +39,7 @@ class lease_renewer {
 
     net::loop& loop_;
     store::admission& admission_;
-    std::unordered_map<std::string, std::string> running_;  // ledger id, access key id
+    boost::intrusive::list<kept_lease, boost::intrusive::constant_time_size<false>> running_;
     net::owned_root root_;
 };
 

@@ -127,7 +127,7 @@ net::task<exchange::step> exchange::take(store::admit_answer answer) {
     limit_states_ = std::move(answer.states);
     if (answer.is == outcome::admitted) {
         admitted_ = true;
-        w_.leases()->add({access_->id, record_.id});
+        w_.leases()->keep(lease_);
         co_return step::again;
     }
     if (answer.is == outcome::unavailable) co_return co_await refuse_admission(unknown_limits());
@@ -170,12 +170,14 @@ void exchange::settle_limits() {
     real.cost = record_.rated_cost.value_or(0);
     // Used, but of unknown price: what was reserved for that.
     if (!record_.rated_cost && real.tokens > 0) real.cost = reservation_.reservation.cost;
-    w_.leases()->remove(record_.id);
+    lease_.release();
+    store::lease_ref which{std::move(reservation_.access_key_id),
+                           std::move(reservation_.ledger_id)};
     // A background response: what was reserved stays counted until its usage takes its place.
     if (objects_ && objects_->noted && !objects_->unnoted && record_.tokens.total() == 0)
-        w_.leases()->admission().release({access_->id, record_.id});
+        w_.leases()->admission().release(which);
     else
-        w_.leases()->admission().settle({access_->id, record_.id}, real);
+        w_.leases()->admission().settle(which, real);
     w_.shared().lines.freed(access_->id);
 }
 

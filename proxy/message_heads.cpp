@@ -8,8 +8,9 @@ namespace {
 
 using net::header_id;
 
+// Of a prefix in small letters. Most names differ in the first.
 bool begins_with(std::string_view name, std::string_view prefix) noexcept {
-    return name.size() > prefix.size() &&
+    return name.size() > prefix.size() && (name.front() | 0x20) == prefix.front() &&
            net::equal_ignoring_case(name.substr(0, prefix.size()), prefix);
 }
 

@@ -26,6 +26,7 @@ std::string amount(const store::limit& l, std::int64_t n) {
 std::string make_rate_limit_lines(std::span<const store::limit> limits,
                                   std::span<const store::limit_state> states) {
     std::string out;
+    out.reserve(256);
     for (const auto unit : {store::limit_unit::requests, store::limit_unit::tokens}) {
         const store::limit_state* nearest = nullptr;
         for (std::size_t i = 0; i < limits.size() && i < states.size(); ++i) {

@@ -55,19 +55,24 @@ void admission_lane::admit(const admit_request& request, admit_completion done) 
     if (!connection_ || sent_.size() >= max_under_way) return home_.admit(request, std::move(done));
     step s = step_of(step_kind::admit, request);
     s.decided = std::move(done);
-    send(std::move(s));
+    queue(std::move(s));
+    wait_.wake();
 }
 
 void admission_lane::settle(const lease_ref& which, const amounts& real) {
     if (!connection_ || sent_.size() >= max_under_way) return home_.settle(which, real);
     step s = step_of(step_kind::settle, which);
     s.amount = real;
-    send(std::move(s));
+    queue(std::move(s));
+    // Nobody waits for it: it goes with the next admission, or when the answers come that are
+    // awaited anyway; each write and each answer to it would be a system call or two.
+    if (!awaits_answers_) wait_.wake();
 }
 
 void admission_lane::release(const lease_ref& which) {
     if (!connection_ || sent_.size() >= max_under_way) return home_.release(which);
-    send(step_of(step_kind::release, which));
+    queue(step_of(step_kind::release, which));
+    wait_.wake();
 }
 
 void admission_lane::renew(const std::vector<lease_ref>& which, std::chrono::milliseconds ttl) {
@@ -109,11 +114,11 @@ void admission_lane::opened(std::unique_ptr<connection> open, admission_wire wir
     connection_ = std::move(open);
 }
 
-void admission_lane::send(step s) {
+void admission_lane::queue(step s) {
     s.deadline = loop_.now() + home_.call_timeout();
     wire_->encode(s, unix_ms(home_.store_time().wall()), out_);
+    if (sent_.full()) sent_.set_capacity(2 * sent_.capacity());
     sent_.push_back(std::move(s));
-    wait_.wake();
 }
 
 // Runs after the exchanges that are ready in a turn, and so sends what all of them have made.
@@ -135,7 +140,8 @@ void admission_lane::turn() {
         if (went) went = answered(r);
     if (went && !sent_.empty() && loop_.now() >= sent_.front().deadline)
         went = error(errc::store_unavailable, "no answer in time", error_source::store);
-    if (!went) lost(went.error());
+    if (!went) return lost(went.error());
+    awaits_answers_ = !sent_.empty() && out_.unsent().empty();
 }
 
 result<void> admission_lane::answered(const reply& r) {
@@ -164,8 +170,9 @@ void admission_lane::lost(const error& why) {
     log::event(log::level::warn, "admission.lane_lost", {{"reason", why.context}});
     descriptor_.reset();
     connection_.reset();
+    awaits_answers_ = false;
     out_ = {};
-    auto all = std::exchange(sent_, {});
+    auto all = std::exchange(sent_, boost::circular_buffer<step>(64));
     for (auto& s : all)
         home_.take_over(std::move(s));
     home_.connect(door_);

@@ -3,7 +3,7 @@
 // on its thread. While Redis answers, no other thread takes part.
 #pragma once
 
-#include <deque>
+#include <boost/circular_buffer.hpp>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -67,7 +67,8 @@ class admission_lane final : public admission {
   private:
     friend class lane_door;
     void opened(std::unique_ptr<connection> open, admission_wire wire);
-    void send(step s);
+    // Goes out with the next turn.
+    void queue(step s);
     net::task<void> run();
     void turn();
     [[nodiscard]] result<void> answered(const reply& r);
@@ -81,7 +82,8 @@ class admission_lane final : public admission {
     std::unique_ptr<net::descriptor> descriptor_;  // of the same socket
     std::optional<admission_wire> wire_;
     pipeline out_;
-    std::deque<step> sent_;  // in out_ or further, not answered yet
+    boost::circular_buffer<step> sent_{64};  // in out_ or further, not answered yet
+    bool awaits_answers_ = false;  // all that was queued before the last turn has gone out
     std::vector<reply> replies_;
     net::owned_root root_;
 };

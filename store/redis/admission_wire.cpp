@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 
 #include "store/ledger_batch.hpp"
 
@@ -115,28 +116,61 @@ struct admission_wire::words {
     }
 };
 
-void admission_wire::encode_admit(const step& s, std::int64_t now_ms, pipeline& to) const {
-    const words out{*this, to};
+admission_wire::frame& admission_wire::frame_of(const step& s, std::int64_t now_ms) {
+    auto at = frames_.find(s.access_key_id);
+    if (at == frames_.end()) {
+        if (frames_.size() >= max_frames) frames_.erase(frames_.begin());
+        at = frames_.try_emplace(s.access_key_id).first;
+        const auto shard = shard_of(s.access_key_id);
+        pipeline keys;
+        pipeline used;
+        const words in_keys{*this, keys};
+        in_keys.keys_of(s);
+        words{*this, used}.key(shard, "used");
+        at->second.keys = std::move(keys.unsent());
+        at->second.used = std::move(used.unsent());
+    }
+    frame& f = at->second;
+    if (!s.limits || (f.limits == s.limits && now_ms >= f.from_ms && now_ms < f.until_ms)) return f;
+    f.limits = s.limits;
+    f.from_ms = std::numeric_limits<std::int64_t>::min();
+    f.until_ms = std::numeric_limits<std::int64_t>::max();
+    pipeline middle;
+    middle.number(options_.keep_expired.count());
+    middle.number(s.limits->keep_ms());
+    middle.word(s.access_key_id);
+    f.middle = std::move(middle.unsent());
+    pipeline bounds;
     const auto& limits = s.limits->items();
-    out.script(admission_script::admit, 3, 14 + 7 * limits.size());
-    out.keys_of(s);
-    out.key(shard_of(s.access_key_id), "used");
+    for (std::size_t i = 0; i < limits.size(); ++i) {
+        add_limit(bounds, limits[i], s.limits->names()[i], now_ms);
+        if (limits[i].kind != limit_kind::budget) continue;
+        const auto period = bounds_of(limits[i], now_ms);
+        f.from_ms = std::max(f.from_ms, period.begin);
+        if (period.end != 0) f.until_ms = std::min(f.until_ms, period.end);
+    }
+    f.bounds = std::move(bounds.unsent());
+    return f;
+}
+
+void admission_wire::encode_admit(const step& s, std::int64_t now_ms, pipeline& to) {
+    const words out{*this, to};
+    const frame& same = frame_of(s, now_ms);
+    out.script(admission_script::admit, 3, 14 + 7 * s.limits->items().size());
+    to.encoded(same.keys);
+    to.encoded(same.used);
     out.time();
     to.word(s.ledger_id);
     to.word(s.is == step_kind::book ? "f" : s.is == step_kind::peek ? "p" : "a");
     to.number(s.ttl.count());
     to.word(s.bounded ? "1" : "0");
-    to.number(options_.keep_expired.count());
-    to.number(s.limits->keep_ms());
-    to.word(s.access_key_id);
+    to.encoded(same.middle);
     add_amounts(to, s.amount);
-    for (std::size_t i = 0; i < limits.size(); ++i)
-        add_limit(to, limits[i], s.limits->names()[i], now_ms);
+    to.encoded(same.bounds);
 }
 
-void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) const {
+void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) {
     const words out{*this, to};
-    const auto replicas = prefix_ + "{m}:replicas";
     switch (s.is) {
         case step_kind::admit:
         case step_kind::book:
@@ -145,7 +179,7 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) co
         case step_kind::settle:
         case step_kind::release:
             out.script(admission_script::settle, 2, 11);
-            out.keys_of(s);
+            to.encoded(frame_of(s, now_ms).keys);
             out.time();
             to.word(s.ledger_id);
             to.word(s.is == step_kind::settle ? "s" : "r");
@@ -185,12 +219,15 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) co
             return to.number(sweep_keys);
         case step_kind::beat:
             out.script(admission_script::beat, 1, 3);
-            to.word(replicas);
+            to.word({prefix_, "{m}:replicas"});
             out.time();
             to.word(replica_id_);
             return to.number(std::chrono::milliseconds(replica_alive).count());
         case step_kind::leave:
-            return to.add({"ZREM", replicas, replica_id_});
+            to.begin(3);
+            to.word("ZREM");
+            to.word({prefix_, "{m}:replicas"});
+            return to.word(replica_id_);
     }
 }
 

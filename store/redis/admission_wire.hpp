@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/clock.hpp"
@@ -71,19 +72,34 @@ class admission_wire {
 
     // `now_ms`: Redis' time, as well as it is known: it decides which periods Redis may choose
     // from.
-    void encode(const step& s, std::int64_t now_ms, pipeline& to) const;
+    void encode(const step& s, std::int64_t now_ms, pipeline& to);
     // None if the answer is not what a script says.
     [[nodiscard]] static bool read(const reply& from, const limit_set& limits, admit_answer& to,
                                    std::int64_t& leases);
 
   private:
     struct words;
-    void encode_admit(const step& s, std::int64_t now_ms, pipeline& to) const;
+    // What the commands of one access key have in common, encoded once: most of their bytes.
+    struct frame {
+        std::shared_ptr<const limit_set> limits;
+        // Redis' time: the periods of the limits are right from and until.
+        std::int64_t from_ms = 0;
+        std::int64_t until_ms = 0;
+        std::string keys;    // the names of its hash and its set
+        std::string used;    // and of the shard's set
+        std::string middle;  // of an admission, before the amounts
+        std::string bounds;  // of the limits
+    };
+    static constexpr std::size_t max_frames = 4'096;
+
+    frame& frame_of(const step& s, std::int64_t now_ms);
+    void encode_admit(const step& s, std::int64_t now_ms, pipeline& to);
 
     const std::string prefix_;
     const admission_options options_;
     const std::string replica_id_;
     std::array<std::string, 6> hashes_;
+    std::unordered_map<std::string, frame> frames_;  // by access key
 };
 
 }  // namespace kw::store::redis

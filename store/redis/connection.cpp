@@ -174,6 +174,11 @@ void pipeline::word(std::initializer_list<std::string_view> parts) {
 
 // A number is a word of up to 20 digits: written with its head and end in one piece.
 void pipeline::number(std::int64_t n) {
+    if (n >= 0 && n < 10) {
+        const std::array<char, 7> one{'$', '1', '\r', '\n', static_cast<char>('0' + n), '\r', '\n'};
+        bytes_.append(one.data(), one.size());
+        return;
+    }
     std::array<char, 32> text;
     constexpr std::size_t room = 5;  // "$20\r\n"
     char* const digits = text.data() + room;

@@ -59,6 +59,8 @@ class pipeline {
     // One word that is made of several.
     void word(std::initializer_list<std::string_view> parts);
     void number(std::int64_t n);
+    // Words that another pipeline has encoded.
+    void encoded(std::string_view words) { bytes_.append(words); }
 
     void add(std::span<const std::string_view> words);
     void add(std::initializer_list<std::string_view> words) {

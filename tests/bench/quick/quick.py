@@ -93,9 +93,11 @@ class Nginx(harness.HttpProcess):
         self.child.wait(10)
 
 
-def run_load(url, body, seconds, connections, stream, key=harness.ACCESS_KEY):
+def run_load(url, body, seconds, connections, stream, key=harness.ACCESS_KEY, rate=None):
     argv = [LOAD, "--url", url, "--connections", connections, "--seconds", seconds, "--body", body,
             "--header", f"Authorization: Bearer {key}", "--header", "x-test-id: bench"]
+    if rate:
+        argv += ["--rate", rate]
     done = subprocess.run([str(a) for a in argv] + (["--stream"] if stream else []), stdout=subprocess.PIPE,
                           text=True, timeout=seconds + 30, preexec_fn=lambda: on_core(OTHER_CORE))
     got = json.loads(done.stdout)
@@ -104,9 +106,10 @@ def run_load(url, body, seconds, connections, stream, key=harness.ACCESS_KEY):
     return got
 
 
-def measure(server, body, seconds, connections, stream, key=harness.ACCESS_KEY):
+def measure(server, body, seconds, connections, stream, key=harness.ACCESS_KEY, rate=None):
+    """With a rate: so many requests a second, else as many as the connections can make."""
     before = cpu_us(server.pid)
-    got = run_load(server.url + "/v1/chat/completions", body, seconds, connections, stream, key)
+    got = run_load(server.url + "/v1/chat/completions", body, seconds, connections, stream, key, rate)
     used = cpu_us(server.pid) - before
     units = got["events"] if stream else got["started"]
     return used / units, units / got["seconds"], got
