@@ -85,8 +85,8 @@ net::task<bool> exchange::run() {
         if (found != step::again) co_return found == step::done;
         if (merges_list()) co_return co_await serve_list();
     }
-    has_sessions_ = snap_.settings->pool.sessions != config::session_policy::off ||
-                    snap_.pool->has_sessions();
+    has_sessions_ =
+        snap_.settings->pool.sessions != config::session_policy::off || snap_.pool->has_sessions();
     if (has_sessions_) name_session();
     co_return co_await serve();
 }
