@@ -59,7 +59,7 @@ result<json::object> access_key_changes(call& c, body_fields& in) {
         const auto seconds = v->is_int64() ? v->get_int64() : 0;
         if (seconds < 1 || seconds > most)
             in.fault("expires_after_seconds", "must be a whole number of seconds, up to ten years");
-        if (longest.count() > 0 && std::chrono::seconds(seconds) > longest)
+        else if (longest.count() > 0 && std::chrono::seconds(seconds) > longest)
             in.fault("expires_after_seconds", too_long);
         out["expires_after_s"] = seconds;
     } else if (in.given("expires_after_seconds")) {

@@ -54,7 +54,8 @@ bool read(const json::value& v, std::optional<wall_time>& out) {
 
 bool read(const json::value& v, std::chrono::seconds& out) {
     std::int64_t s = 0;
-    if (!read(v, s)) return false;
+    constexpr std::int64_t longest = std::int64_t{100} * 365 * 24 * 3'600;
+    if (!read(v, s) || s < 0 || s > longest) return false;
     out = std::chrono::seconds(s);
     return true;
 }
