@@ -13,9 +13,11 @@ waited for until it is ready, and is killed at the end or when the test's proces
 fails, the end of each process's log is printed. The whole script has a hard time limit.
 """
 import concurrent.futures
+import contextlib
 import ctypes
 import faulthandler
 import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -27,6 +29,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import urllib.parse
@@ -362,6 +365,28 @@ class EndToEnd(unittest.TestCase):
                                    env={"ENCRYPTION_KEY": "e" * 43, "REDIS_URL": redis.url, **(env or {})})
                      for i in range(replicas)]
         return mock, processes
+
+    @contextlib.contextmanager
+    def restart_url(self, process):
+        """A URL for a client program, which kills the process and starts it again; with the count of its uses."""
+        uses = []
+
+        class Control(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                process.restart(kill=True)
+                uses.append(1)
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        with http.server.HTTPServer(("127.0.0.1", 0), Control) as control:
+            threading.Thread(target=control.serve_forever, daemon=True).start()
+            try:
+                yield f"http://127.0.0.1:{control.server_port}/", uses
+            finally:
+                control.shutdown()
 
     def run_child(self, argv, env=None, timeout=200.0):
         """Runs a client program to its end; its output is shown when it fails."""

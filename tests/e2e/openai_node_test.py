@@ -1,7 +1,4 @@
 """The official openai Node SDK against keywheel and a mock upstream over TLS."""
-import http.server
-import threading
-
 import harness
 
 
@@ -34,34 +31,19 @@ class OpenAINode(harness.EndToEnd):
 
     def test_objects_of_three_accounts(self):
         """Each call goes to the other replica; in the middle of each flow one of them is killed and comes back."""
-        restarts = calls = 0
+        kills = calls = 0
         for strategy in harness.STRATEGIES:
             with self.subTest(strategy):
                 mock, replicas = self.three_accounts(strategy)
-
-                class Control(http.server.BaseHTTPRequestHandler):
-                    def do_GET(self):
-                        nonlocal restarts
-                        restarts += 1
-                        replicas[0].restart(kill=True)
-                        self.send_response(200)
-                        self.send_header("content-length", "0")
-                        self.end_headers()
-
-                    def log_message(self, *_):
-                        pass
-                with http.server.HTTPServer(("127.0.0.1", 0), Control) as control:
-                    threading.Thread(target=control.serve_forever, daemon=True).start()
-                    try:
-                        self.run_suite("objects.test.mjs", BASE_URLS=",".join(p.url + "/v1" for p in replicas),
-                                       RESTART_URL=f"http://127.0.0.1:{control.server_port}/")
-                    finally:
-                        control.shutdown()
+                with self.restart_url(replicas[0]) as (url, uses):
+                    self.run_suite("objects.test.mjs", BASE_URLS=",".join(p.url + "/v1" for p in replicas),
+                                   RESTART_URL=url)
+                kills += len(uses)
                 calls += mock.books(limit=0)["total"]["requests"]
                 for process in replicas:
                     process.stop()
         print(f"figure: flows of the SDK under six strategies: 36, upstream requests {calls}, kills in the middle "
-              f"{restarts}, not found 0")
+              f"{kills}, not found 0")
 
 
 if __name__ == "__main__":

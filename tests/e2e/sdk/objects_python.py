@@ -1,10 +1,11 @@
 """What the official Python SDK makes in an account and finds again, each call through another of the base URLs
-in turn. Run by openai_python_test.py in its venv."""
+in turn; in the middle of each flow the first one's process is killed and started again. Run by
+openai_python_test.py in its venv."""
 import io
 import itertools
 import os
-import time
 import unittest
+import urllib.request
 
 import openai
 
@@ -27,6 +28,10 @@ class Objects(unittest.TestCase):
     def ai(self):
         return next(self.turn)
 
+    def restart(self):
+        with urllib.request.urlopen(os.environ["RESTART_URL"], timeout=60) as answer:
+            self.assertEqual(answer.status, 200)
+
     def ids(self, page):
         return [item.id for item in page]
 
@@ -35,6 +40,7 @@ class Objects(unittest.TestCase):
 
     def test_files(self):
         made = [self.file(f"{i}.jsonl").id for i in range(5)]
+        self.restart()
         for each in made:
             self.assertEqual(self.ai.files.retrieve(each).id, each)
             self.assertTrue(self.ai.files.content(each).read())
@@ -50,6 +56,7 @@ class Objects(unittest.TestCase):
     def test_uploads(self):
         upload = self.ai.uploads.create(bytes=6, filename="big", mime_type="text/plain", purpose="assistants")
         parts = [self.ai.uploads.parts.create(upload.id, data=b"abc").id for _ in range(2)]
+        self.restart()
         done = self.ai.uploads.complete(upload.id, part_ids=parts)
         self.assertEqual(self.ai.files.retrieve(done.file.id).id, done.file.id)
         other = self.ai.uploads.create(bytes=6, filename="big", mime_type="text/plain", purpose="assistants")
@@ -61,6 +68,8 @@ class Objects(unittest.TestCase):
             batch = self.ai.batches.create(input_file_id=self.file().id, endpoint="/v1/chat/completions",
                                            completion_window="24h")
             made.append(batch.id)
+            if len(made) == 2:
+                self.restart()
             again = self.ai.batches.retrieve(batch.id)
             self.assertTrue(self.ai.files.content(again.output_file_id).read())
         self.assertEqual([i for i in self.ids(self.ai.batches.list(limit=1)) if i in made], made[::-1])
@@ -69,6 +78,7 @@ class Objects(unittest.TestCase):
     def test_vector_stores(self):
         store = self.ai.vector_stores.create(name="s")
         files = [self.file(purpose="assistants").id for _ in range(2)]
+        self.restart()
         for each in files:
             self.assertEqual(self.ai.vector_stores.files.create(store.id, file_id=each).id, each)
         self.assertEqual(sorted(self.ids(self.ai.vector_stores.files.list(store.id, limit=1))), sorted(files))
@@ -85,6 +95,7 @@ class Objects(unittest.TestCase):
 
     def test_fine_tuning(self):
         job = self.ai.fine_tuning.jobs.create(model=MODEL, training_file=self.file(purpose="fine-tune").id)
+        self.restart()
         got = self.ai.fine_tuning.jobs.retrieve(job.id)
         self.assertTrue(self.ids(self.ai.fine_tuning.jobs.list_events(job.id)))
         self.assertTrue(self.ids(self.ai.fine_tuning.jobs.checkpoints.list(job.id)))
@@ -97,6 +108,8 @@ class Objects(unittest.TestCase):
     def test_responses(self):
         before = None
         for turn in range(6):
+            if turn == 3:
+                self.restart()
             if turn % 2:
                 with self.ai.responses.create(model=MODEL, input="go on", previous_response_id=before,
                                               stream=True) as events:
@@ -118,6 +131,7 @@ class Objects(unittest.TestCase):
 
     def test_conversations(self):
         talk = self.ai.conversations.create(metadata={"a": "b"})
+        self.restart()
         item = self.ai.conversations.items.create(talk.id, items=[{"role": "user", "content": "hi", "type": "message"}])
         self.assertIn(item.data[0].id, self.ids(self.ai.conversations.items.list(talk.id)))
         self.ai.responses.create(model=MODEL, input="x", conversation=talk.id)
@@ -130,6 +144,7 @@ class Objects(unittest.TestCase):
         beta = lambda: self.ai.beta
         helper = beta().assistants.create(model=MODEL, name="n")
         thread = beta().threads.create()
+        self.restart()
         message = beta().threads.messages.create(thread.id, role="user", content="hi")
         self.assertIn(message.id, self.ids(beta().threads.messages.list(thread.id)))
         run = beta().threads.runs.create(thread_id=thread.id, assistant_id=helper.id)
@@ -145,6 +160,7 @@ class Objects(unittest.TestCase):
 
     def test_evals(self):
         made = self.ai.evals.create(name="e", data_source_config={"type": "logs"}, testing_criteria=[])
+        self.restart()
         source = {"type": "jsonl", "source": {"type": "file_id", "id": self.file(purpose="evals").id}}
         run = self.ai.evals.runs.create(made.id, data_source=source)
         self.assertEqual(self.ai.evals.runs.retrieve(run.id, eval_id=made.id).id, run.id)
@@ -154,6 +170,7 @@ class Objects(unittest.TestCase):
 
     def test_containers(self):
         box = self.ai.containers.create(name="c")
+        self.restart()
         inside = self.ai.containers.files.create(box.id, file_id=self.file(purpose="user_data").id)
         self.assertTrue(self.ai.containers.files.content.retrieve(inside.id, container_id=box.id).read())
         self.assertIn(inside.id, self.ids(self.ai.containers.files.list(box.id)))
@@ -163,6 +180,7 @@ class Objects(unittest.TestCase):
 
     def test_videos(self):
         made = [self.ai.videos.create(prompt=f"p{i}", model="sora-2").id for i in range(7)]
+        self.restart()
         for each in made:
             self.assertEqual(self.ai.videos.retrieve(each).id, each)
             self.assertTrue(self.ai.videos.download_content(each).read())
@@ -175,6 +193,7 @@ class Objects(unittest.TestCase):
 
     def test_a_file_in_a_chat(self):
         pdf = self.file("a.pdf", "user_data").id
+        self.restart()
         for _ in range(6):
             self.ai.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": [
                 {"type": "file", "file": {"file_id": pdf}}, {"type": "text", "text": "what?"}]}])
