@@ -17,6 +17,7 @@ constexpr words disconnect_words[] = {"cancel", "drain"};
 constexpr words fsync_words[] = {"everysec", "always", "no"};
 constexpr words full_words[] = {"refuse", "serve"};
 constexpr words preflight_words[] = {"warn", "strict"};
+constexpr words redis_mode_words[] = {"single", "sentinel", "cluster"};
 constexpr words isolation_words[] = {"key", "group", "none"};
 constexpr words session_words[] = {"off", "named", "prefix"};
 constexpr words placement_words[] = {"home", "spread"};
@@ -24,6 +25,13 @@ constexpr words level_words[] = {"trace", "debug", "info", "warn", "error", "off
 constexpr words format_words[] = {"json", "text"};
 constexpr words cause_words[] = {"no-key",      "rate-limit",     "upstream-error", "timeout",
                                  "first-token", "context-length", "model"};
+
+constexpr words channel_words[] = {"webhook", "slack", "feishu", "dingtalk", "telegram", "email"};
+// In the order of notice_kind, without `test`.
+constexpr words notice_words[] = {
+    "key_banned",    "key_recovered", "pool_low",          "quota_low",         "budget_warning",
+    "unknown_model", "error_rate",    "latency",           "upstream_down",     "store_down",
+    "disk_low",      "resources",     "suspicious_access", "certificate_expiry"};
 
 constexpr std::uint64_t second = 1000;
 constexpr std::uint64_t day = 86'400 * second;
@@ -442,14 +450,53 @@ constexpr field store_fields[] = {
     {.name = "redis_url",
      .at = at<&store_settings::redis_url>,
      .help =
-         "`redis://[user:password@]host[:port][/db]` or `rediss://`; empty is the embedded store. "
+         "`redis://[user:password@]host[:port][,host[:port]…][/db]` or `rediss://`; empty is the "
+         "embedded store. Several addresses are Sentinels or nodes of a Cluster. "
          "`REDIS_HOST`, `REDIS_PORT`, `REDIS_PASSWORD` and `REDIS_DB` make one too.",
      .aliases = "REDIS_URL",
+     .live = false,
+     .early = true},
+    {.name = "redis_mode",
+     .at = at<&store_settings::redis_mode>,
+     .help = "What the addresses of `redis_url` are: `single` one server, `sentinel` Sentinels that "
+             "know the master, `cluster` some nodes of a Redis Cluster.",
+     .words = redis_mode_words,
+     .live = false,
+     .early = true},
+    {.name = "redis_master",
+     .at = at<&store_settings::redis_master>,
+     .help = "Name of the master among the Sentinels.",
+     .live = false,
+     .early = true},
+    {.name = "redis_sentinel_user",
+     .at = at<&store_settings::redis_sentinel_user>,
+     .help = "ACL user at the Sentinels; the one in `redis_url` is the Redis servers'.",
+     .live = false,
+     .early = true},
+    {.name = "redis_sentinel_password",
+     .at = at<&store_settings::redis_sentinel_password>,
+     .help = "Password at the Sentinels; empty is none.",
      .live = false,
      .early = true},
     {.name = "redis_ca",
      .at = at<&store_settings::redis_ca>,
      .help = "PEM file of the authorities to believe for `rediss://`; empty is the system's.",
+     .live = false,
+     .early = true},
+    {.name = "redis_cert",
+     .at = at<&store_settings::redis_cert>,
+     .help = "PEM file of the certificate to show Redis, with those that lead to its authority.",
+     .live = false,
+     .early = true},
+    {.name = "redis_key",
+     .at = at<&store_settings::redis_key>,
+     .help = "PEM file of the private key of `redis_cert`.",
+     .live = false,
+     .early = true},
+    {.name = "redis_tls_name",
+     .at = at<&store_settings::redis_tls_name>,
+     .help = "Name that the certificates of Redis must bear; empty is the address that was "
+             "connected to. For Sentinels and a Cluster, which tell addresses.",
      .live = false,
      .early = true},
     {.name = "redis_timeout",
@@ -720,6 +767,123 @@ constexpr field object_fields[] = {
              "turns it off: then they are booked when a client asks."},
 };
 
+constexpr field notification_fields[] = {
+    {.name = "dedup_window",
+     .at = at<&notification_settings::dedup_window>,
+     .help = "Equal events of so long are one message, sent when it is over, with their number.",
+     .max = 86'400 * second},
+    {.name = "retry_max",
+     .at = at<&notification_settings::retry_max>,
+     .help = "Further tries after one that failed.",
+     .max = 20},
+    {.name = "retry_delay",
+     .at = at<&notification_settings::retry_delay>,
+     .help = "Wait before the second try; doubled from try to try, up to five minutes.",
+     .min = 1,
+     .max = 300 * second},
+    {.name = "timeout",
+     .at = at<&notification_settings::timeout>,
+     .help = "Time for one try.",
+     .min = 100,
+     .max = 120 * second},
+    {.name = "queue_size",
+     .at = at<&notification_settings::queue_size>,
+     .help = "Messages that wait, of all channels; further ones are dropped and counted.",
+     .min = 1,
+     .max = 100'000},
+    {.name = "pool_low",
+     .at = at<&notification_settings::pool_low>,
+     .help = "`pool_low`: less than so many percent of a group's keys can be used; `0` here and "
+             "below is never.",
+     .max = 100},
+    {.name = "quota_low",
+     .at = at<&notification_settings::quota_low>,
+     .help = "`quota_low`: less than so many percent of what a provider allows a key are left.",
+     .max = 100},
+    {.name = "budget_warning",
+     .at = at<&notification_settings::budget_warning>,
+     .help = "`budget_warning`: so many percent of an access key's budget are used.",
+     .max = 100},
+    {.name = "window",
+     .at = at<&notification_settings::window>,
+     .help = "What `error_rate` and `latency` look at.",
+     .min = 1 * second,
+     .max = 3600 * second},
+    {.name = "error_rate",
+     .at = at<&notification_settings::error_rate>,
+     .help = "`error_rate`: more than so many percent of requests end in 5xx.",
+     .max = 100},
+    {.name = "latency",
+     .at = at<&notification_settings::latency>,
+     .help = "`latency`: one request in a hundred waits longer for its first token."},
+    {.name = "min_requests",
+     .at = at<&notification_settings::min_requests>,
+     .help = "Fewer requests in the window tell nothing of `error_rate` and `latency`.",
+     .min = 1},
+    {.name = "store_down",
+     .at = at<&notification_settings::store_down>,
+     .help = "`store_down`: the store has not answered for so long."},
+    {.name = "disk_low",
+     .at = at<&notification_settings::disk_low>,
+     .help = "`disk_low`: less than so many percent are free where the data directory lies.",
+     .max = 100},
+    {.name = "cpu",
+     .at = at<&notification_settings::cpu>,
+     .help = "`resources`: so many percent of the CPUs that the process may use, for a minute.",
+     .max = 100},
+    {.name = "memory",
+     .at = at<&notification_settings::memory>,
+     .help = "`resources`: so many percent of the memory that it may use.",
+     .max = 100},
+    {.name = "suspicious_access",
+     .at = at<&notification_settings::suspicious_access>,
+     .help = "`suspicious_access`: so many refused credentials of one address within a minute."},
+    {.name = "certificate_expiry",
+     .at = at<&notification_settings::certificate_expiry>,
+     .help = "`certificate_expiry`: the listener's certificate ends within so long."},
+};
+
+constexpr field tracing_fields[] = {
+    {.name = "endpoint",
+     .at = at<&tracing_settings::endpoint>,
+     .help = "Base URL of an OTLP/HTTP collector, to which `/v1/traces` is added; empty is off.",
+     .aliases = "OTEL_EXPORTER_OTLP_ENDPOINT"},
+    {.name = "traces_endpoint",
+     .at = at<&tracing_settings::traces_endpoint>,
+     .help = "The whole URL instead.",
+     .aliases = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
+    {.name = "headers",
+     .at = at<&tracing_settings::headers>,
+     .help = "Headers of the export, as `name=value,name=value`, values percent-encoded.",
+     .aliases = "OTEL_EXPORTER_OTLP_TRACES_HEADERS OTEL_EXPORTER_OTLP_HEADERS"},
+    {.name = "sample_ratio",
+     .at = at<&tracing_settings::sample_ratio>,
+     .help = "Share of requests without a `traceparent` that are traced; with one, its flag says.",
+     .aliases = "OTEL_TRACES_SAMPLER_ARG"},
+    {.name = "service_name",
+     .at = at<&tracing_settings::service_name>,
+     .help = "`service.name` of the spans.",
+     .aliases = "OTEL_SERVICE_NAME"},
+    {.name = "queue_size",
+     .at = at<&tracing_settings::queue_size>,
+     .help = "Spans that wait for their export; further ones are dropped and counted.",
+     .aliases = "OTEL_BSP_MAX_QUEUE_SIZE",
+     .min = 64,
+     .max = 1'000'000},
+    {.name = "interval",
+     .at = at<&tracing_settings::interval>,
+     .help = "Between two exports.",
+     .aliases = "OTEL_BSP_SCHEDULE_DELAY:ms",
+     .min = 50,
+     .max = 300 * second},
+    {.name = "timeout",
+     .at = at<&tracing_settings::timeout>,
+     .help = "Time for one export.",
+     .aliases = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT:ms OTEL_EXPORTER_OTLP_TIMEOUT:ms",
+     .min = 100,
+     .max = 120 * second},
+};
+
 constexpr section all_sections[] = {
     {"server", section_at<&settings::server>, "The listener and its bounds.", server_fields},
     {"auth", section_at<&settings::auth>, "Who may call.", auth_fields},
@@ -754,6 +918,10 @@ constexpr section all_sections[] = {
     {"log", section_at<&settings::log>, "Logging.", log_fields},
     {"headers", section_at<&settings::headers>, "Which headers of ours an answer carries.",
      header_fields},
+    {"notifications", section_at<&settings::notifications>,
+     "When operators are told of something; where to is in `channels`.", notification_fields},
+    {"tracing", section_at<&settings::tracing>, "Traces of requests, by OTLP over HTTP.",
+     tracing_fields},
 };
 
 constexpr section group_sections[] = {
@@ -934,6 +1102,46 @@ constexpr field price_fields[] = {
     {.name = "image_out", .at = at<&price_settings::image_out>, .help = "Image output."},
 };
 
+constexpr field channel_fields[] = {
+    {.name = "id",
+     .at = at<&channel_settings::id>,
+     .help = "Its lasting name: letters, digits, `-`, `_`, `.`.",
+     .required = true},
+    {.name = "name", .at = at<&channel_settings::name>, .help = "For people; the id if empty."},
+    {.name = "type",
+     .at = at<&channel_settings::type>,
+     .help = "What receives.",
+     .words = channel_words},
+    {.name = "disabled", .at = at<&channel_settings::disabled>, .help = "Send it nothing."},
+    {.name = "events",
+     .at = at<&channel_settings::events>,
+     .help = "What it is told of.",
+     .words = notice_words},
+    {.name = "url",
+     .at = at<&channel_settings::url>,
+     .help =
+         "The receiver's URL. `email`: `smtp://host:587` (STARTTLS), `smtps://host:465`, or "
+         "`smtp+plain://host:25`, without TLS. `telegram`: another server than Telegram's own."},
+    {.name = "key",
+     .at = at<&channel_settings::key>,
+     .help = "Signs what is sent (`webhook`, `feishu`, `dingtalk`); the bot's token (`telegram`); "
+             "the password (`email`)."},
+    {.name = "authorization",
+     .at = at<&channel_settings::authorization>,
+     .help = "`webhook`: value of the header `Authorization`."},
+    {.name = "body",
+     .at = at<&channel_settings::body>,
+     .help = "`webhook`: template of the body, as `{\"text\": \"{{text}}\"}`; empty is a JSON "
+             "document."},
+    {.name = "content_type",
+     .at = at<&channel_settings::content_type>,
+     .help = "`webhook`: type of the body; what is put into the template is encoded for it."},
+    {.name = "chat", .at = at<&channel_settings::chat>, .help = "`telegram`: the chat's id."},
+    {.name = "user", .at = at<&channel_settings::user>, .help = "`email`: login; empty is none."},
+    {.name = "from", .at = at<&channel_settings::from>, .help = "`email`: the sender's address."},
+    {.name = "to", .at = at<&channel_settings::to>, .help = "`email`: the receivers' addresses."},
+};
+
 template <auto Items>
 void* append_to(settings& s) {
     return &(s.*Items).emplace_back();
@@ -990,6 +1198,14 @@ constexpr list all_lists[] = {
      .append = append_to<&settings::prices>,
      .item = item_of<&settings::prices>,
      .equal = equal_in<&settings::prices>},
+    {.name = "channels",
+     .help = "Declared receivers of notifications.",
+     .fields = channel_fields,
+     .sections = {},
+     .id = "id",
+     .append = append_to<&settings::channels>,
+     .item = item_of<&settings::channels>,
+     .equal = equal_in<&settings::channels>},
 };
 
 }  // namespace

@@ -31,10 +31,31 @@ enum class disconnect_policy : std::uint8_t { cancel, drain };
 enum class fsync_policy : std::uint8_t { everysec, always, no };
 enum class full_policy : std::uint8_t { refuse, serve };
 enum class preflight_policy : std::uint8_t { warn, strict };
+enum class redis_mode : std::uint8_t { single, sentinel, cluster };
 enum class object_isolation : std::uint8_t { key, group, none };
 enum class session_policy : std::uint8_t { off, named, prefix };
 enum class object_placement : std::uint8_t { home, spread };
 enum class log_format : std::uint8_t { json, text };
+enum class channel_type : std::uint8_t { webhook, slack, feishu, dingtalk, telegram, email };
+
+// What operators are told of.
+enum class notice_kind : std::uint8_t {
+    key_banned,
+    key_recovered,
+    pool_low,
+    quota_low,
+    budget_warning,
+    unknown_model,
+    error_rate,
+    latency,
+    upstream_down,
+    store_down,
+    disk_low,
+    resources,
+    suspicious_access,
+    certificate_expiry,
+    test,  // goes to the channel that is tested, and to no other
+};
 
 // Why a request may go to the next model of its alias.
 enum class fallback_cause : std::uint8_t {
@@ -182,7 +203,14 @@ struct disconnect_settings {
 
 struct store_settings {
     secret redis_url;  // empty: the embedded store
+    config::redis_mode redis_mode = config::redis_mode::single;
+    std::string redis_master = "mymaster";
+    std::string redis_sentinel_user;
+    secret redis_sentinel_password;
     std::string redis_ca;
+    std::string redis_cert;
+    std::string redis_key;
+    std::string redis_tls_name;  // empty: the address
     milliseconds redis_timeout = 1s;
     preflight_policy redis_preflight = preflight_policy::warn;
     std::string key_prefix = "kw:";
@@ -270,6 +298,61 @@ struct websocket_settings {
     milliseconds max_duration = std::chrono::minutes(65);
     std::size_t max_message_bytes = 32 * mib;
     friend bool operator==(const websocket_settings&, const websocket_settings&) = default;
+};
+
+// What operators are told of, and how insistently. A threshold of 0 is never reached.
+struct notification_settings {
+    milliseconds dedup_window = 60s;  // equal events of so long are one message
+    std::uint32_t retry_max = 5;
+    milliseconds retry_delay = 1s;  // doubled from try to try
+    milliseconds timeout = 10s;     // of one try
+    std::uint32_t queue_size = 1000;
+    std::uint16_t pool_low = 25;           // percent of a group's keys that can be used
+    std::uint16_t quota_low = 10;          // percent of a key's allowance that is left
+    std::uint16_t budget_warning = 80;     // percent of a budget that is used
+    milliseconds window = 5min;            // that the next two look at
+    std::uint16_t error_rate = 10;         // percent of requests
+    milliseconds latency = 30s;            // of the first token, one request in a hundred
+    std::uint32_t min_requests = 20;       // in the window, for these two
+    milliseconds store_down = 10s;         // without an answer
+    std::uint16_t disk_low = 10;           // percent that is free where the data lies
+    std::uint16_t cpu = 90;                // percent of what this process may use, for a minute
+    std::uint16_t memory = 90;             // likewise
+    std::uint32_t suspicious_access = 20;  // refused credentials of one address in a minute
+    milliseconds certificate_expiry = std::chrono::days(14);
+    friend bool operator==(const notification_settings&, const notification_settings&) = default;
+};
+
+// Where notifications go: declared, or kept in the store (config/channel.hpp).
+struct channel_settings {
+    std::string id;
+    std::string name;
+    channel_type type = channel_type::webhook;
+    bool disabled = false;
+    flags events{0x3fff};  // of notice_kind; all but test
+    secret url;            // the receiver's; may hold a token
+    secret key;            // signs, is the bot's token (telegram) or the password (email)
+    secret authorization;  // webhook: the value of that header
+    std::string body;      // webhook: a template; "": our own document
+    std::string content_type = "application/json";
+    std::string chat;  // telegram
+    std::string user;  // email; "": no login
+    std::string from;
+    std::vector<std::string> to;
+    friend bool operator==(const channel_settings&, const channel_settings&) = default;
+};
+
+// Traces by OTLP over HTTP.
+struct tracing_settings {
+    std::string endpoint;         // a collector's base URL; both empty: off
+    std::string traces_endpoint;  // the whole URL; wins
+    secret headers;               // "name=value,name=value"
+    ppm sample_ratio;             // of requests that come without a traceparent
+    std::string service_name = "keywheel";
+    std::uint32_t queue_size = 8192;  // spans
+    milliseconds interval = 5s;
+    milliseconds timeout = 10s;
+    friend bool operator==(const tracing_settings&, const tracing_settings&) = default;
 };
 
 // Which x-keywheel-* headers an answer carries.
@@ -383,10 +466,13 @@ struct settings {
     store_settings store;
     log_settings log;
     header_settings headers;
+    notification_settings notifications;
+    tracing_settings tracing;
     std::vector<group_settings> groups;
     std::vector<alias_settings> aliases;
     std::vector<access_key_settings> access_keys;
     std::vector<price_settings> prices;
+    std::vector<channel_settings> channels;
     friend bool operator==(const settings&, const settings&) = default;
 };
 

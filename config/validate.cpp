@@ -6,6 +6,7 @@
 #include <set>
 
 #include "config/base_url.hpp"
+#include "config/channel.hpp"
 #include "config/loading.hpp"
 
 namespace kw::config {
@@ -53,9 +54,31 @@ class validator {
         for (const auto& alias : s_.aliases)
             this->alias(alias);
         access_keys();
+        for (auto& c : s_.channels) {
+            if (c.name.empty()) c.name = c.id;
+            if (!valid_id(c.id))
+                refuse("channels." + c.id,
+                       "has an id that is too long or holds other than letters, digits, - _ .",
+                       "choose a short plain id");
+            if (const auto fault = fault_of(c, s_.upstream.allow_link_local))
+                refuse("channels." + c.id + "." + std::string(fault->field),
+                       std::string(fault->reason), "correct it", "channels." + c.id);
+        }
+        tracing();
     }
 
   private:
+    void tracing() {
+        for (const auto& [key, url] :
+             {std::pair("tracing.endpoint", &s_.tracing.endpoint),
+              std::pair("tracing.traces_endpoint", &s_.tracing.traces_endpoint)}) {
+            if (!url->empty() && !parse_base_url(*url))
+                refuse(key, "is no URL", "write it as http://collector:4318");
+        }
+        if (s_.tracing.sample_ratio.value > 1'000'000)
+            refuse("tracing.sample_ratio", "is above 1", "write a share from 0 to 1");
+    }
+
     void refuse(std::string_view key, std::string reason, std::string remedy,
                 std::string_view origin_key = {}) {
         l_.report(l_.where(origin_key.empty() ? key : origin_key), std::string(key),
@@ -179,6 +202,16 @@ class validator {
             refuse("store.redis_url", "is not a Redis URL",
                    "write redis://[user:password@]host[:port][/db], or rediss:// for TLS");
         }
+        const bool several = url.find(',', url.rfind('@') + 1) != std::string_view::npos;
+        if (several && store.redis_mode == redis_mode::single)
+            refuse("store.redis_url", "names several servers",
+                   "set store.redis_mode to sentinel or cluster, or name one");
+        if (store.redis_mode == redis_mode::sentinel && store.redis_master.empty())
+            refuse("store.redis_master", "is empty", "name the master that the Sentinels watch");
+        if (store.redis_cert.empty() != store.redis_key.empty())
+            refuse(store.redis_cert.empty() ? "store.redis_cert" : "store.redis_key", "is missing",
+                   "give the certificate and its private key, or neither",
+                   store.redis_cert.empty() ? "store.redis_key" : "store.redis_cert");
         if (store.key_prefix.find_first_of("{} \t\r\n*?[]") != std::string::npos) {
             refuse("store.key_prefix", "holds a character that has a meaning in Redis",
                    "use letters, digits, - _ and :");
