@@ -9,18 +9,14 @@ by PING under the same load.
 Exits 1 if limits cost more CPU than the bound or any answer was wrong.
 """
 import argparse
-import os
-import pathlib
-import shutil
 import socket
 import statistics
 import sys
-import tempfile
 import threading
 import time
 
-import quick
-from quick import harness
+import rig
+from rig import harness
 
 LIMITS = [{"unit": "requests", "per": "1m", "cap": 100_000_000}, {"unit": "tokens", "per": "day", "cap": 10**12},
           {"unit": "cost", "per": "month", "cap": "1000000"}, {"unit": "concurrent", "cap": 10_000}]
@@ -44,35 +40,29 @@ def main():
     options.add_argument("--rate", type=int, default=5000, help="requests a second of the round at one rate")
     args = options.parse_args()
 
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="keywheel-bench-"))
-    running = []
-    try:
-        quick.on_core(quick.OTHER_CORE)
-        mock = harness.Mock(folder, threads=1, keep_seen=0)
-        running.append(mock)
-        redis = harness.Redis(folder)
-        running.append(redis)
-        quick.on_core(quick.PROXY_CORE)
-        proxy = harness.Keywheel(folder, mock, env={"REDIS_URL": redis.url, "ENCRYPTION_KEY": "e" * 43})
-        running.append(proxy)
-        os.sched_setaffinity(0, range(os.cpu_count()))
+    with rig.stage() as (folder, keep):
+        with rig.on_core(rig.OTHER_CORE):
+            mock = keep(harness.Mock(folder, threads=1, keep_seen=0))
+            redis = keep(harness.Redis(folder))
+        with rig.on_core(rig.PROXY_CORE):
+            proxy = keep(harness.Keywheel(folder, mock, env={"REDIS_URL": redis.url, "ENCRYPTION_KEY": "e" * 43}))
 
         keys = {}
         for name, limits in (("free", []), ("one window", LIMITS[:1]), ("four limits", LIMITS)):
             made = proxy.admin("POST", "/admin/access-keys", {"name": name, "limits": limits})
             assert made.status in (200, 201), made
             keys[name] = made.json()["data"]["key"]
-        chat = quick.chat_body(folder / "chat.json", f"mock-tokens-{quick.tokens_for_answer(mock)}", False)
+        chat = rig.chat_body(folder / "chat.json", f"mock-tokens-{rig.tokens_for_answer(mock)}", False)
 
         used = {name: [] for name in keys}
         of_redis = {name: [] for name in keys}
         for turn in range(args.rounds + 1):
             for name, key in keys.items():
-                before = quick.cpu_us(redis.pid)
-                us, rate, got = quick.measure(proxy, chat, quick.WARM_UP if turn == 0 else args.seconds, 64, False, key)
+                before = rig.cpu_us(redis.pid)
+                us, rate, got = rig.measure(proxy, chat, rig.WARM_UP if turn == 0 else args.seconds, 64, False, key)
                 if turn > 0:
                     used[name].append(us)
-                    of_redis[name].append((quick.cpu_us(redis.pid) - before) / got["started"])
+                    of_redis[name].append((rig.cpu_us(redis.pid) - before) / got["started"])
         free = statistics.median(used["free"])
         good = True
         for name in keys:
@@ -84,7 +74,7 @@ def main():
         at_rate = {name: [] for name in keys}
         for _ in range(args.rounds):
             for name, key in keys.items():
-                at_rate[name].append(quick.measure(proxy, chat, args.seconds, 64, False, key, args.rate)[0])
+                at_rate[name].append(rig.measure(proxy, chat, args.seconds, 64, False, key, rate=args.rate)[0])
         free = statistics.median(at_rate["free"])
         for name in keys:
             us = statistics.median(at_rate[name])
@@ -97,7 +87,7 @@ def main():
         late = {name: [] for name in keys}
         for _ in range(args.rounds):
             for name, key in keys.items():
-                late[name].append(quick.measure(proxy, chat, args.seconds, 2, False, key)[2])
+                late[name].append(rig.measure(proxy, chat, args.seconds, 2, False, key)[2])
         stop.set()
         pinging.join()
         trips.sort()
@@ -106,12 +96,7 @@ def main():
         for name, got in late.items():
             print(f"figure: latency with 2 connections, {name}: median {statistics.median(g['p50_us'] for g in got):.0f} us, "
                   f"99 % {statistics.median(g['p99_us'] for g in got):.0f} us")
-    finally:
-        for process in reversed(running):
-            process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-    print("bench: " + ("within the limit" if good else "OVER THE LIMIT"))
-    return 0 if good else 1
+    return rig.verdict(good)
 
 
 if __name__ == "__main__":
