@@ -18,7 +18,14 @@ store::retention retention_of(const config::settings& s) {
 store::redis_options redis_options_of(const config::settings& s) {
     store::redis_options r;
     r.url = s.store.redis_url;
+    r.mode = static_cast<store::redis_mode>(s.store.redis_mode);
+    r.master_name = s.store.redis_master;
+    r.sentinel_user = s.store.redis_sentinel_user;
+    r.sentinel_password = s.store.redis_sentinel_password;
     r.ca_file = s.store.redis_ca;
+    r.cert_file = s.store.redis_cert;
+    r.key_file = s.store.redis_key;
+    r.tls_name = s.store.redis_tls_name;
     r.prefix = s.store.key_prefix;
     r.call_timeout = s.store.redis_timeout;
     r.keep = retention_of(s);

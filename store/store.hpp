@@ -186,13 +186,24 @@ struct embedded_options {
 [[nodiscard]] result<std::unique_ptr<store>> open_embedded(const embedded_options& options,
                                                            const clock_source& clock);
 
+// What the addresses of the URL are.
+enum class redis_mode : std::uint8_t { single, sentinel, cluster };
+
 struct redis_options {
-    // redis://[user[:password]@]host[:port][/db], rediss:// for TLS, unix:///path[?db=n]
+    // redis://[user[:password]@]host[:port][,host[:port]…][/db], rediss:// for TLS,
+    // unix:///path[?db=n]
     secret url;
+    redis_mode mode = redis_mode::single;
+    std::string master_name = "mymaster";  // among Sentinels
+    std::string sentinel_user;
+    secret sentinel_password;
     std::string user;  // win over those in the url when not empty
     secret password;
-    std::string ca_file;  // "": the system's
-    bool verify = true;   // of the server's certificate
+    std::string ca_file;    // "": the system's
+    std::string cert_file;  // "": none is shown
+    std::string key_file;
+    std::string tls_name;  // that certificates must bear; "": the address connected to
+    bool verify = true;    // of the server's certificate
     std::string prefix = "kw:";
     std::string client_name = "keywheel";
     std::chrono::milliseconds connect_timeout{1'000};
@@ -206,7 +217,7 @@ struct redis_options {
 };
 
 // Connects when first used, so it succeeds with Redis down; errc::invalid_argument: a bad URL or
-// CA file. The clock outlives the store.
+// a file of TLS that cannot be used. The clock outlives the store.
 [[nodiscard]] result<std::unique_ptr<store>> open_redis(const redis_options& options,
                                                         const clock_source& clock);
 

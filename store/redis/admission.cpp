@@ -1,6 +1,7 @@
 // Admission in Redis: one thread with one connection, on which many steps are under way at a time,
 // and lanes of the workers' own beside it; while Redis is away this replica's share decides, and
-// what it let through is told to Redis later.
+// what it let through is told to Redis later. To a Cluster there is a connection for each master
+// that holds shards; with one of them away all are thought away, as a Cluster itself does.
 #include "store/admission.hpp"
 
 #include <pthread.h>
@@ -10,8 +11,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <deque>
+#include <iterator>
 #include <mutex>
 #include <thread>
 
@@ -21,6 +24,7 @@
 #include "store/redis/admission_lane.hpp"
 #include "store/redis/admission_wire.hpp"
 #include "store/redis/channel.hpp"
+#include "store/redis/cluster.hpp"
 #include "store/redis/local_share.hpp"
 
 namespace kw::store {
@@ -29,6 +33,7 @@ namespace {
 
 constexpr std::size_t max_under_way = 4'096;  // sent and not answered
 constexpr auto beat_every = std::chrono::seconds(2);
+constexpr std::chrono::milliseconds held_back_for{50};  // a shard that is moving
 
 // Redis' clock: ours since the start, moved to where Redis' was when it was last asked.
 class store_clock final : public clock_source {
@@ -188,6 +193,11 @@ class redis_admission final : public lane_home {
         if (wake) ring();
     }
 
+    void moved(std::string_view answer) override {
+        const auto to = read_redirection(answer);
+        if (to && !to->ask && to_.cluster != nullptr) to_.cluster->moved(to->slot, to->to);
+    }
+
     void note(const step& s, const admit_answer& answer) override {
         share_.saw(s.access_key_id, s.limits, answer.states);
         by_lanes_.fetch_add(1, std::memory_order_relaxed);
@@ -208,6 +218,13 @@ class redis_admission final : public lane_home {
     }
 
   private:
+    using reply_list = std::vector<reply>;
+    struct line {
+        std::unique_ptr<connection> on;
+        std::deque<step> sent;  // in `out` or further
+        pipeline out;
+    };
+
     // --- callers' threads ----------------------------------------------------------------------
     bool away() const {
         const std::lock_guard lock(mutex_);
@@ -285,8 +302,8 @@ class redis_admission final : public lane_home {
 
     // --- the thread ------------------------------------------------------------------------------
     void run() {
-        while (!stopping_ || connection_.is_open()) {
-            if (connection_.is_open()) {
+        while (!stopping_ || !lines_.empty()) {
+            if (!lines_.empty()) {
                 if (!serve()) break;
             } else {
                 nap(next_try_);
@@ -296,7 +313,7 @@ class redis_admission final : public lane_home {
         fail_all();
     }
 
-    // One turn of the connection; false: everything is confirmed, or took too long, and we stop.
+    // One turn of the connections; false: everything is confirmed, or took too long, and we stop.
     bool serve() {
         const auto now = time_.mono();
         if (now >= next_beat_) {
@@ -306,27 +323,71 @@ class redis_admission final : public lane_home {
             push(std::move(s));
         }
         take_steps(now);
-        std::vector<reply> replies;
-        auto went = connection_.turn(out_.unsent(), replies);
-        for (auto& r : replies)
-            if (went) went = answered(std::move(r));
-        if (went && !sent_.empty() && now >= sent_.front().deadline)
-            went = error(errc::store_unavailable, "no answer in time", error_source::store);
-        if (!went) {
-            lost(went.error());
-            return true;
+        auto next = next_beat_;
+        for (auto& l : lines_) {
+            replies_.clear();
+            auto went = l.on->turn(l.out.unsent(), replies_);
+            for (auto& r : replies_)
+                if (went) went = answered(l, std::move(r));
+            if (went && !l.sent.empty() && now >= l.sent.front().deadline)
+                went = error(errc::store_unavailable, "no answer in time", error_source::store);
+            if (!went) {
+                lost(went.error());
+                return true;
+            }
+            if (!l.sent.empty()) next = std::min(next, l.sent.front().deadline);
         }
-        if (stopping_ && sent_.empty()) {
+        if (stopping_ && flying_ == 0) {
             const std::lock_guard lock(mutex_);
-            if (queue_.empty()) return false;
+            if (queue_.empty()) return false;  // what is held back may be so for long
         }
-        const auto next_door = open_doors(now);
-        nap(std::min(
-            {next_beat_, next_door, sent_.empty() ? mono_time::max() : sent_.front().deadline}));
+        if (!held_back_.empty()) next = std::min(next, held_until_);
+        nap(std::min(next, open_doors(now)));
         return true;
     }
 
-    // Connections for the lanes that want one. When to try again, if ever.
+    // Connections to each server that holds shards, open and with the scripts loaded.
+    result<lane_lines> dial(std::chrono::steady_clock::time_point until, reply_list* loaded,
+                            std::size_t* of_others = nullptr) const {
+        std::vector<target> servers;
+        std::array<std::uint8_t, step_places> of{};
+        if (to_.cluster == nullptr) {
+            servers.push_back(to_);
+        } else {
+            const auto view = to_.cluster->now();
+            std::vector<place> places;
+            for (std::size_t i = 0; i < step_places; ++i) {
+                const auto* at = view == nullptr ? nullptr : view->at(slot_of(tag_of(i)));
+                if (at == nullptr)
+                    return error(errc::store_unavailable, "a slot of the Cluster has no master",
+                                 error_source::store);
+                if (i == shard_count && of_others == nullptr) break;
+                auto found = std::ranges::find(places, *at);
+                of[i] = static_cast<std::uint8_t>(found - places.begin());
+                if (found != places.end()) continue;
+                places.push_back(*at);
+                servers.push_back(to_.server(*at));
+            }
+        }
+        lane_lines out;
+        const pipeline hello = scripts();
+        for (const auto& server : servers) {
+            auto on = std::make_unique<connection>();
+            if (auto up = on->open(server, until); !up) return up.error();
+            auto told = on->exchange(hello, until);
+            if (!told) return told.error();
+            for (const auto& r : *told)
+                if (r.is_error())
+                    return error(errc::store_unavailable, "Redis: " + r.text, error_source::store);
+            if (loaded != nullptr) *loaded = std::move(*told);
+            out.open.push_back(std::move(on));
+        }
+        std::copy_n(of.begin(), shard_count, out.of_shard.begin());
+        if (of_others != nullptr) *of_others = of[shard_count];
+        return out;
+    }
+
+    // Connections for the lanes that want some. When to try again, if ever.
     mono_time open_doors(mono_time now) {
         std::vector<std::shared_ptr<lane_door>> all;
         {
@@ -336,12 +397,9 @@ class redis_admission final : public lane_home {
             all.swap(doors_);
         }
         while (!all.empty()) {
-            auto open = std::make_unique<connection>();
-            if (!open->open(to_, std::chrono::steady_clock::now() + redis_.connect_timeout) ||
-                !open->exchange(scripts(),
-                                std::chrono::steady_clock::now() + redis_.connect_timeout))
-                break;
-            all.back()->hand_in(std::move(open), wire_);
+            auto made = dial(std::chrono::steady_clock::now() + redis_.connect_timeout, nullptr);
+            if (!made) break;
+            all.back()->hand_in(std::move(*made), wire_);
             all.pop_back();
         }
         next_door_ = time_.mono() + redis_.min_backoff;
@@ -359,54 +417,77 @@ class redis_admission final : public lane_home {
     // What waits becomes commands.
     void take_steps(mono_time now) {
         std::vector<step> late;
+        taken_.clear();
         {
             const std::lock_guard lock(mutex_);
-            while (!queue_.empty() && sent_.size() < max_under_way) {
+            if (!held_back_.empty() && now >= held_until_) {
+                std::move(held_back_.rbegin(), held_back_.rend(), std::front_inserter(queue_));
+                held_back_.clear();
+                held_places_.fill(false);
+            }
+            while (!queue_.empty() && flying_ + taken_.size() < max_under_way) {
                 auto& s = queue_.front();
                 if (now >= s.deadline) {
                     late.push_back(std::move(s));
+                } else if (held_places_[place_of(s)] && only_counts(s)) {
+                    held_back_.push_back(std::move(s));
                 } else {
                     s.deadline = std::min(s.deadline, now + options_.call_timeout);
-                    sent_.push_back(std::move(s));
+                    taken_.push_back(std::move(s));
                 }
                 queue_.pop_front();
             }
-            under_way_ = sent_.size();
+            flying_ += taken_.size();
+            under_way_ = flying_ + held_back_.size();
         }
         for (auto& s : late)
             without_redis(std::move(s));
         const auto store_ms = unix_ms(time_.wall());
-        for (; encoded_ < sent_.size(); ++encoded_)
-            wire_.encode(sent_[encoded_], store_ms, out_);
+        for (auto& s : taken_) {
+            line& l = lines_[lines_.size() == 1 ? 0 : line_of_[place_of(s)]];
+            wire_.encode(s, store_ms, l.out);
+            l.sent.push_back(std::move(s));
+        }
     }
 
-    // Until the socket or a caller has something, or `until`.
+    // Until a socket or a caller has something, or `until`.
     void nap(mono_time until) {
         {
             const std::lock_guard lock(mutex_);
-            under_way_ = sent_.size();
+            under_way_ = flying_ + held_back_.size();
             // Away, only the end and the next try are waited for.
-            if (!queue_.empty() && sent_.size() < max_under_way && connection_.is_open()) return;
-            asleep_ = connection_.is_open();
+            if (!queue_.empty() && flying_ < max_under_way && !lines_.empty()) return;
+            asleep_ = !lines_.empty();
         }
-        if (stopping_ && !connection_.is_open()) return;
-        pollfd fds[2] = {{wake_.get(), POLLIN, 0}, {connection_.descriptor(), POLLIN, 0}};
-        if (!out_.unsent().empty()) fds[1].events |= POLLOUT;
+        if (stopping_ && lines_.empty()) return;
+        fds_.assign(1, {wake_.get(), POLLIN, 0});
+        for (auto& l : lines_)
+            fds_.push_back({l.on->descriptor(),
+                            static_cast<short>(l.out.unsent().empty() ? POLLIN : POLLIN | POLLOUT),
+                            0});
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - time_.mono());
-        ::poll(fds, 2, static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 10'000)));
+        ::poll(fds_.data(), fds_.size(),
+               static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 10'000)));
         std::uint64_t rung = 0;
         static_cast<void>(::read(wake_.get(), &rung, sizeof rung));
         const std::lock_guard lock(mutex_);
         asleep_ = false;
     }
 
-    result<void> answered(reply r) {
-        if (sent_.empty()) return error(errc::internal, "an answer to nothing");
-        if (r.is_error() && (means_not_now(r.text) || r.text.starts_with("NOSCRIPT")))
+    result<void> answered(line& l, reply r) {
+        if (l.sent.empty()) return error(errc::internal, "an answer to nothing");
+        const bool moves = r.is_error() && means_shard_moves(r.text);
+        if (r.is_error() && !moves && (means_not_now(r.text) || r.text.starts_with("NOSCRIPT"))) {
+            moved(r.text);
             return error(errc::store_unavailable, "Redis: " + r.text, error_source::store);
-        auto s = std::move(sent_.front());
-        sent_.pop_front();
-        --encoded_;
+        }
+        auto s = std::move(l.sent.front());
+        l.sent.pop_front();
+        --flying_;
+        if (moves) {
+            hold_back(std::move(s));
+            return {};
+        }
         if (r.is_error()) {
             // Not this server's state but this step: sending it again would not help.
             log::event(log::level::error, "admission.failed", {{"reason", r.text}});
@@ -421,6 +502,21 @@ class redis_admission final : public lane_home {
             decided(std::move(s), r);
         }
         return {};
+    }
+
+    static bool only_counts(const step& s) noexcept {
+        return s.is == step_kind::book || s.is == step_kind::settle || s.is == step_kind::release ||
+               s.is == step_kind::preload || s.is == step_kind::forget;
+    }
+
+    // Its shard is on the way to another node, which takes as long as its keys are many: what is
+    // asked is decided by our share, what counts is tried again, in order.
+    void hold_back(step s) {
+        if (!only_counts(s)) return without_redis(std::move(s));
+        s.deadline = mono_time::max();
+        if (held_back_.empty()) held_until_ = time_.mono() + held_back_for;
+        held_places_[place_of(s)] = true;
+        held_back_.push_back(std::move(s));
     }
 
     void decided(step s, const reply& r) {
@@ -451,15 +547,27 @@ class redis_admission final : public lane_home {
     void without_redis(step s) {
         if (s.is == step_kind::admit) return decide_here(std::move(s));
         if (s.is == step_kind::peek) return gather(s, share_.peek({s.access_key_id, s.limits}));
-        const bool counts = s.is == step_kind::book || s.is == step_kind::settle ||
-                            s.is == step_kind::release || s.is == step_kind::preload ||
-                            s.is == step_kind::forget;
         s.deadline = mono_time::max();
-        if (counts) push(std::move(s));
+        if (only_counts(s)) push(std::move(s));
+    }
+
+    // Under the lock: what was sent, what is held back, and what waits, in this order.
+    std::deque<step> everything() {
+        std::deque<step> all;
+        for (auto& l : lines_)
+            std::move(l.sent.begin(), l.sent.end(), std::back_inserter(all));
+        lines_.clear();
+        std::move(held_back_.begin(), held_back_.end(), std::back_inserter(all));
+        held_back_.clear();
+        held_places_.fill(false);
+        std::move(queue_.begin(), queue_.end(), std::back_inserter(all));
+        queue_.clear();
+        flying_ = 0;
+        under_way_ = 0;
+        return all;
     }
 
     void lost(const error& why) {
-        connection_.close();
         std::deque<step> all;
         {
             const std::lock_guard lock(mutex_);
@@ -468,13 +576,8 @@ class redis_admission final : public lane_home {
                            {{"server", to_.name()}, {"reason", why.context}});
             away_ = true;
             health_.reason = why.context;
-            all.swap(sent_);
-            std::move(queue_.begin(), queue_.end(), std::back_inserter(all));
-            queue_.clear();
-            under_way_ = 0;
+            all = everything();
         }
-        out_ = {};
-        encoded_ = 0;
         next_try_ = time_.mono() + backoff_;
         backoff_ = std::min(backoff_ * 2, redis_.max_backoff);
         for (auto& s : all)
@@ -483,16 +586,21 @@ class redis_admission final : public lane_home {
 
     void connect() {
         const auto until = std::chrono::steady_clock::now() + redis_.connect_timeout;
-        auto up = connection_.open(to_, until);
-        if (up) {
-            const auto loaded = connection_.exchange(scripts(), until);
-            if (!loaded)
-                up = loaded.error();
-            else if (!wire_.learn(*loaded))
-                up = error(errc::store_unavailable, "Redis takes no scripts", error_source::store);
-        }
-        if (up) up = first_beat(until);
-        if (!up) return lost(up.error());
+        if (to_.cluster != nullptr)
+            if (const auto told = to_.cluster->refresh(to_, until); !told)
+                return lost(told.error());
+        reply_list loaded;
+        std::size_t others = 0;
+        auto made = dial(until, &loaded, &others);
+        if (!made) return lost(made.error());
+        if (!wire_.learn(loaded))
+            return lost(
+                error(errc::store_unavailable, "Redis takes no scripts", error_source::store));
+        if (auto up = first_beat(*made->open[others], until); !up) return lost(up.error());
+        for (auto& on : made->open)
+            lines_.emplace_back().on = std::move(on);
+        std::ranges::copy(made->of_shard, line_of_.begin());
+        line_of_[shard_count] = static_cast<std::uint8_t>(others);
         share_.start_anew();
         backoff_ = redis_.min_backoff;
         next_beat_ = time_.mono() + beat_every;
@@ -504,13 +612,13 @@ class redis_admission final : public lane_home {
     }
 
     // Before anything is decided, Redis' time and the number of replicas are known.
-    result<void> first_beat(deadline until) {
+    result<void> first_beat(connection& on, deadline until) {
         step s;
         s.is = step_kind::beat;
         s.deadline = time_.mono() + options_.call_timeout;
         pipeline ask;
         wire_.encode(s, 0, ask);
-        const auto told = connection_.exchange(ask, until);
+        const auto told = on.exchange(ask, until);
         if (!told) return told.error();
         if (told->front().is_error())
             return error(errc::store_unavailable, "Redis: " + told->front().text,
@@ -525,9 +633,7 @@ class redis_admission final : public lane_home {
         {
             const std::lock_guard lock(mutex_);
             away_ = true;
-            all.swap(sent_);
-            std::move(queue_.begin(), queue_.end(), std::back_inserter(all));
-            queue_.clear();
+            all = everything();
         }
         for (auto& s : all) {
             if (s.decided) s.decided({});
@@ -554,10 +660,15 @@ class redis_admission final : public lane_home {
     std::atomic<std::uint64_t> by_lanes_{0};
 
     // The thread's own.
-    connection connection_;
-    std::deque<step> sent_;
-    std::size_t encoded_ = 0;  // of sent_: in out_ or further
-    pipeline out_;
+    std::vector<line> lines_;  // none: Redis is away
+    std::array<std::uint8_t, step_places> line_of_{};
+    std::size_t flying_ = 0;      // sent and not answered, on all lines
+    std::deque<step> held_back_;  // of shards that are moving
+    std::array<bool, step_places> held_places_{};
+    mono_time held_until_{};
+    std::vector<step> taken_;
+    std::vector<reply> replies_;
+    std::vector<pollfd> fds_;
     mono_time next_beat_{};
     mono_time next_try_{};
     mono_time next_door_{};

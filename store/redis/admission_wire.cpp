@@ -44,6 +44,15 @@ void add_limit(pipeline& to, const limit& l, const std::string& name, std::int64
 
 }  // namespace
 
+std::size_t place_of(const step& s) noexcept {
+    if (s.is == step_kind::beat || s.is == step_kind::leave) return shard_count;
+    return s.is == step_kind::sweep ? s.shard : shard_of(s.access_key_id);
+}
+
+std::string tag_of(std::size_t step_place) {
+    return step_place == shard_count ? "{m}" : "{" + std::to_string(step_place) + "}";
+}
+
 step step_of(step_kind is, const lease_ref& which) {
     step s;
     s.is = is;

@@ -12,6 +12,7 @@
 
 #include "core/clock.hpp"
 #include "store/admission.hpp"
+#include "store/ledger_batch.hpp"
 #include "store/redis/admission_scripts.hpp"
 #include "store/redis/connection.hpp"
 
@@ -54,6 +55,12 @@ struct step {
     std::size_t place = 0;  // in `peeked`
     mono_time deadline = mono_time::max();
 };
+
+// Where the keys of steps lie: the shards of the ledger, and what belongs to none, {m}.
+inline constexpr std::size_t step_places = shard_count + 1;
+[[nodiscard]] std::size_t place_of(const step& s) noexcept;
+// The hash tag of such a place as a key, for a Cluster.
+[[nodiscard]] std::string tag_of(std::size_t step_place);
 
 [[nodiscard]] step step_of(step_kind is, const lease_ref& which);
 [[nodiscard]] step step_of(step_kind is, const admit_request& request);

@@ -8,7 +8,7 @@
 #include "store/backup_file.hpp"
 #include "store/binary.hpp"
 #include "store/redis/admission_wire.hpp"
-#include "store/redis/connection.hpp"
+#include "store/redis/link.hpp"
 
 namespace kw::store {
 namespace redis {
@@ -37,22 +37,22 @@ std::string escaped(std::string_view text) {
 
 class session {
   public:
-    explicit session(const redis_options& options) : prefix_(options.prefix) {}
-
-    result<void> open(const redis_options& options) {
-        const auto to = parse_target(options);
+    static result<session> open(const redis_options& options) {
+        auto to = parse_target(options);
         if (!to) return to.error();
-        if (auto opened = on_.open(*to, until()); !opened) return opened.error();
-        const auto info = call({"INFO", "cluster"});
+        session made(options.prefix, std::make_unique<const target>(std::move(*to)));
+        if (auto opened = made.on_->open(until()); !opened) return opened.error();
+        const auto info = made.call({"INFO", "cluster"});
         if (!info) return info.error();
-        if (info->text.find("cluster_enabled:1") == std::string::npos) return {};
-        // SCAN tells of one node's keys alone.
-        return failed(errc::invalid_argument,
-                      "this is a Redis Cluster: back it up by its nodes' own files");
+        // SCAN would tell of one node's keys alone.
+        if (!made.on_->is_cluster() && info->text.find("cluster_enabled:1") != std::string::npos)
+            return failed(errc::invalid_argument,
+                          "this is a node of a Redis Cluster: set store.redis_mode to cluster");
+        return made;
     }
 
     result<std::vector<reply>> call(const pipeline& commands) {
-        auto answers = on_.exchange(commands, until());
+        auto answers = on_->exchange(commands, until());
         if (!answers) return answers.error();
         for (const auto& a : *answers)
             if (a.is_error()) return failed(errc::store_unavailable, "Redis: " + a.text);
@@ -74,17 +74,24 @@ class session {
     // The names behind the prefix, sorted; each once.
     result<std::vector<std::string>> names() {
         std::vector<std::string> out;
-        std::string cursor = "0";
         const auto pattern = escaped(prefix_) + '*';
-        do {
-            auto page = call({"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"});
-            if (!page) return page.error();
-            if (page->items.size() != 2)
-                return failed(errc::internal, "Redis: an unexpected answer to SCAN");
-            cursor = page->items[0].text;
-            for (const auto& found : page->items[1].items)
-                out.push_back(found.text.substr(prefix_.size()));
-        } while (cursor != "0");
+        const auto servers = on_->all(until());
+        if (!servers) return servers.error();
+        for (auto* server : *servers) {
+            std::string cursor = "0";
+            do {
+                pipeline ask;
+                ask.add({"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"});
+                const auto answers = server->exchange(ask, until());
+                if (!answers) return answers.error();
+                const auto& page = answers->front();
+                if (page.items.size() != 2)
+                    return failed(errc::store_unavailable, "Redis: " + page.text);
+                cursor = page.items[0].text;
+                for (const auto& found : page.items[1].items)
+                    out.push_back(found.text.substr(prefix_.size()));
+            } while (cursor != "0");
+        }
         std::ranges::sort(out);
         out.erase(std::ranges::unique(out).begin(), out.end());
         return out;
@@ -123,10 +130,15 @@ class session {
     }
 
   private:
+    session(std::string prefix, std::unique_ptr<const target> to)
+        : prefix_(std::move(prefix)),
+          to_(std::move(to)),
+          on_(std::make_unique<link>(*to_, call_limit)) {}
     static deadline until() { return std::chrono::steady_clock::now() + call_limit; }
 
     std::string prefix_;
-    connection on_;
+    std::unique_ptr<const target> to_;
+    std::unique_ptr<link> on_;
 };
 
 // Which must be of one moment: the records of configuration, and of each shard of the ledger its
@@ -237,11 +249,11 @@ result<std::string> put_all(session& on, backup_reader& in) {
 
 result<backup_summary> back_up_redis(const redis_options& options, const backup_head& head,
                                      const std::string& path, const crypto::sealer& sealer) {
-    redis::session from(options);
-    if (auto opened = from.open(options); !opened) return opened.error();
+    auto from = redis::session::open(options);
+    if (!from) return from.error();
     auto out = backup_writer::begin(path, sealer, head);
     if (!out) return out.error();
-    if (auto done = redis::add_all(from, *out); !done) return done.error();
+    if (auto done = redis::add_all(*from, *out); !done) return done.error();
     return out->commit();
 }
 
@@ -255,8 +267,9 @@ result<backup_summary> restore_redis(const std::string& path, const crypto::seal
                       path +
                           " is a backup of the embedded store: unset store.redis_url (export "
                           "and import move what is configured from one to the other)");
-    redis::session on(options);
-    if (auto opened = on.open(options); !opened) return opened.error();
+    auto opened = redis::session::open(options);
+    if (!opened) return opened.error();
+    redis::session& on = *opened;
     const auto used = on.in_use();
     if (!used) return used.error();
     if (*used)
@@ -283,10 +296,9 @@ result<backup_summary> restore_redis(const std::string& path, const crypto::seal
     const auto version = redis::put_all(on, *in);
     if (!version) return version.error();
     if (version->empty()) {
-        if (const auto opened = on.call({"DEL", schema}); !opened) return opened.error();
-    } else if (const auto opened = on.call({"RESTORE", schema, "0", *version, "REPLACE"});
-               !opened) {
-        return opened.error();
+        if (const auto done = on.call({"DEL", schema}); !done) return done.error();
+    } else if (const auto done = on.call({"RESTORE", schema, "0", *version, "REPLACE"}); !done) {
+        return done.error();
     }
     return *checked;
 }

@@ -21,6 +21,13 @@ std::string sha1_hex(std::string_view text) {
     return crypto::to_hex(std::span(bytes.data(), size));
 }
 
+pipeline scripts() {
+    pipeline load;
+    for (const auto* text : all_scripts)
+        load.add({"SCRIPT", "LOAD", text});
+    return load;
+}
+
 std::string field_of(std::string_view info, std::string_view name) {
     const auto at = info.find(std::string(name) + ":");
     if (at == std::string_view::npos) return {};
@@ -38,6 +45,10 @@ bool means_not_now(std::string_view text) noexcept {
     // Inside a script, the reason stands behind the script's own words.
     return text.find("OOM ") != std::string_view::npos ||
            text.find("READONLY ") != std::string_view::npos;
+}
+
+bool means_shard_moves(std::string_view text) noexcept {
+    return text.starts_with("ASK ") || text.starts_with("TRYAGAIN");
 }
 
 health_board::health_board(const clock_source& clock, std::string server, bool quiet)
@@ -81,19 +92,29 @@ store_health health_board::now() const {
 }
 
 channel::channel(const target& to, const redis_options& options, health_board& board)
-    : to_(to), options_(options), board_(board), backoff_(options.min_backoff) {
+    : options_(options),
+      board_(board),
+      link_(to, options.connect_timeout, scripts()),
+      backoff_(options.min_backoff) {
     for (std::size_t i = 0; i < all_scripts.size(); ++i)
         hashes_[i] = sha1_hex(all_scripts[i]);
 }
 
 error channel::give_up(error why) {
-    connection_.close();
-    subscribed_ = false;
+    link_.close();
+    subscribed_ = nullptr;
     not_before_ = std::chrono::steady_clock::now() + backoff_;
     backoff_ = std::min(backoff_ * 2, options_.max_backoff);
     board_.failed(why);
     last_ = why;
     return why;
+}
+
+error channel::refused(std::string_view text) const {
+    auto why = "Redis: " + std::string(text);
+    if (!link_.is_cluster() && text.starts_with("MOVED "))
+        why += " (a node of a Cluster: set store.redis_mode to cluster)";
+    return error(errc::store_unavailable, std::move(why), error_source::store);
 }
 
 result<void> channel::greet(deadline until) {
@@ -102,9 +123,9 @@ result<void> channel::greet(deadline until) {
     hello.add({"INFO", "server"});
     hello.add({"SET", schema, std::to_string(schema_version), "NX"});
     hello.add({"GET", schema});
-    for (const auto* text : all_scripts)
-        hello.add({"SCRIPT", "LOAD", text});
-    const auto answers = connection_.exchange(hello, until);
+    // The nodes of a Cluster get them when they are connected to.
+    if (const auto load = scripts(); !link_.is_cluster()) hello.commands(load.bytes(), load.size());
+    const auto answers = link_.exchange(hello, until);
     if (!answers) return answers.error();
     if ((*answers)[2].text == restoring_schema)
         return error(errc::store_unavailable,
@@ -115,20 +136,18 @@ result<void> channel::greet(deadline until) {
                      "this Redis holds data of a newer release: use that release",
                      error_source::store);
     for (std::size_t i = 2; i < answers->size(); ++i)
-        if (const auto& a = (*answers)[i]; a.is_error())
-            return error(errc::store_unavailable, "Redis: " + a.text, error_source::store);
+        if (const auto& a = (*answers)[i]; a.is_error()) return refused(a.text);
     if (board_.other_server(field_of((*answers)[0].text, "run_id"))) replaced_ = true;
     return {};
 }
 
 result<void> channel::ready(deadline until) {
-    if (connection_.is_open()) return {};
+    if (link_.is_open()) return {};
     const auto now = std::chrono::steady_clock::now();
     if (now < not_before_)
         return error(errc::store_unavailable, "Redis is away: " + last_.context,
                      error_source::store);
-    const auto connect_until = std::min(until, now + options_.connect_timeout);
-    if (auto opened = connection_.open(to_, connect_until); !opened) return give_up(opened.error());
+    if (auto opened = link_.open(until); !opened) return give_up(opened.error());
     if (auto greeted = greet(until); !greeted) return give_up(greeted.error());
     return {};
 }
@@ -142,15 +161,13 @@ result<std::vector<reply>> channel::call(const pipeline& commands) {
                      error_source::store);
     for (int round = 0;; ++round) {
         if (auto up = ready(until); !up) return up.error();
-        auto answers = connection_.exchange(commands, until);
+        auto answers = link_.exchange(commands, until);
         if (!answers) return give_up(answers.error());
         bool forgotten = false;
         for (const auto& a : *answers) {
             if (!a.is_error()) continue;
             forgotten = forgotten || a.text.starts_with("NOSCRIPT");
-            if (means_not_now(a.text))
-                return give_up(
-                    error(errc::store_unavailable, "Redis: " + a.text, error_source::store));
+            if (means_not_now(a.text)) return give_up(refused(a.text));
         }
         if (!forgotten || round == 1) {
             backoff_ = options_.min_backoff;
@@ -161,6 +178,24 @@ result<std::vector<reply>> channel::call(const pipeline& commands) {
         // A script that was not there did nothing, and what may stand beside it repeats alike.
         if (auto again = greet(until); !again) return give_up(again.error());
     }
+}
+
+result<std::vector<std::vector<reply>>> channel::call_all(const pipeline& commands) {
+    const auto until = std::chrono::steady_clock::now() + options_.call_timeout;
+    const std::unique_lock lock(mutex_, until);
+    if (!lock)
+        return error(errc::store_unavailable, "Redis is busy with an earlier call",
+                     error_source::store);
+    if (auto up = ready(until); !up) return up.error();
+    const auto all = link_.all(until);
+    if (!all) return give_up(all.error());
+    std::vector<std::vector<reply>> out;
+    for (auto* on : *all) {
+        auto answers = on->exchange(commands, until);
+        if (!answers) return give_up(answers.error());
+        out.push_back(std::move(*answers));
+    }
+    return out;
 }
 
 void channel::add_script(pipeline& to, script which, std::span<const std::string> keys,
@@ -176,23 +211,28 @@ int channel::subscribe(const std::string& name) {
     const auto until = std::chrono::steady_clock::now() + options_.call_timeout;
     const std::unique_lock lock(mutex_, until);
     if (!lock || !ready(until)) return -1;
-    if (!subscribed_) {
+    if (subscribed_ == nullptr) {
         pipeline ask;
         ask.add({"SUBSCRIBE", name});
-        const auto answers = connection_.exchange(ask, until);
+        // What is published on one node of a Cluster is heard on all.
+        const auto on = link_.where(name, until);
+        const auto answers = on ? (*on)->exchange(ask, until) : on.error();
         if (!answers || answers->front().is_error()) {
             static_cast<void>(give_up(
                 error(errc::store_unavailable, "Redis: cannot subscribe", error_source::store)));
             return -1;
         }
-        subscribed_ = true;
+        subscribed_ = *on;
     }
-    return connection_.descriptor();
+    return subscribed_->descriptor();
 }
 
 void channel::drain() {
     const std::lock_guard lock(mutex_);
-    if (!connection_.drain()) subscribed_ = false;
+    if (subscribed_ != nullptr && !subscribed_->drain()) {
+        subscribed_ = nullptr;
+        link_.close();
+    }
 }
 
 }  // namespace kw::store::redis

@@ -1,4 +1,4 @@
-// A connection that looks after itself: it is made when needed, loads the scripts, and after a
+// A way to Redis that looks after itself: it is made when needed, loads the scripts, and after a
 // failure refuses at once until its back-off is over.
 #pragma once
 
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/clock.hpp"
-#include "store/redis/connection.hpp"
+#include "store/redis/link.hpp"
 #include "store/redis/scripts.hpp"
 #include "store/store.hpp"
 
@@ -20,6 +20,9 @@ namespace kw::store::redis {
 
 // Errors that pass by themselves or by the operator's doing: the data is safe with us meanwhile.
 [[nodiscard]] bool means_not_now(std::string_view error_text) noexcept;
+
+// A Cluster is moving the slot: its keys are apart, and a step on several of them must wait.
+[[nodiscard]] bool means_shard_moves(std::string_view error_text) noexcept;
 
 // Shared by a store's channels; any thread.
 class health_board {
@@ -48,6 +51,8 @@ class channel {
     // Any thread; one call at a time, waiting at most the call timeout for the one before.
     // Replies of the server that mean "not now" (loading, read-only, full) are store_unavailable.
     [[nodiscard]] result<std::vector<reply>> call(const pipeline& commands);
+    // The same commands, which have no key, to every master of a Cluster.
+    [[nodiscard]] result<std::vector<std::vector<reply>>> call_all(const pipeline& commands);
     // Adds EVALSHA of a script to a pipeline; call() loads scripts that the server has forgotten.
     void add_script(pipeline& to, script which, std::span<const std::string> keys,
                     std::span<const std::string> arguments);
@@ -61,13 +66,13 @@ class channel {
     result<void> ready(deadline until);
     result<void> greet(deadline until);
     error give_up(error why);
+    [[nodiscard]] error refused(std::string_view text) const;
 
-    const target& to_;
     const redis_options& options_;
     health_board& board_;
     std::timed_mutex mutex_;
-    connection connection_;
-    bool subscribed_ = false;
+    link link_;
+    connection* subscribed_ = nullptr;
     std::chrono::milliseconds backoff_;
     std::chrono::steady_clock::time_point not_before_{};
     std::array<std::string, all_scripts.size()> hashes_;

@@ -82,12 +82,13 @@ std::vector<address> resolve_now(const std::string& host, const std::string& por
 
 result<std::vector<address>> resolve(const target& to, deadline until) {
     int code = 0;
-    auto numeric = resolve_now(to.host, to.port, AI_NUMERICHOST | AI_NUMERICSERV, code);
+    const auto& host = to.at.host;
+    auto numeric = resolve_now(host, to.at.port, AI_NUMERICHOST | AI_NUMERICSERV, code);
     if (code == 0) return numeric;
     const auto shared = std::make_shared<lookup>();
-    std::thread([shared, host = to.host, port = to.port] {
+    std::thread([shared, at = to.at] {
         int outcome = 0;
-        auto found = resolve_now(host, port, AI_NUMERICSERV | AI_ADDRCONFIG, outcome);
+        auto found = resolve_now(at.host, at.port, AI_NUMERICSERV | AI_ADDRCONFIG, outcome);
         const std::lock_guard lock(shared->mutex);
         shared->found = std::move(found);
         shared->code = outcome;
@@ -96,10 +97,37 @@ result<std::vector<address>> resolve(const target& to, deadline until) {
     }).detach();
     std::unique_lock lock(shared->mutex);
     if (!shared->done.wait_until(lock, until, [&] { return shared->finished; }))
-        return away("looking up " + to.host + " took too long");
+        return away("looking up " + host + " took too long");
     if (shared->code != 0)
-        return away("cannot look up " + to.host + ": " + ::gai_strerror(shared->code));
+        return away("cannot look up " + host + ": " + ::gai_strerror(shared->code));
     return std::move(shared->found);
+}
+
+// errc::invalid_argument: a file cannot be used.
+result<ssl_ctx_ptr> make_context(const target& to) {
+    const auto bad = [](std::string_view what, const std::string& file, std::string_view setting) {
+        ERR_clear_error();
+        return error(errc::invalid_argument,
+                     std::string(what) + file + " cannot be used: see " + std::string(setting),
+                     error_source::store);
+    };
+    ssl_ctx_ptr made(SSL_CTX_new(TLS_client_method()));
+    if (!made) return away("no TLS context");
+    auto* const context = made.get();
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    if (to.ca_file.empty())
+        SSL_CTX_set_default_verify_paths(context);
+    else if (SSL_CTX_load_verify_locations(context, to.ca_file.c_str(), nullptr) != 1)
+        return bad("the file of authorities ", to.ca_file, "store.redis_ca");
+    SSL_CTX_set_verify(context, to.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+    if (to.cert_file.empty()) return made;
+    if (SSL_CTX_use_certificate_chain_file(context, to.cert_file.c_str()) != 1)
+        return bad("the certificate ", to.cert_file, "store.redis_cert");
+    if (SSL_CTX_use_PrivateKey_file(context, to.key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(context) != 1)
+        return bad("the private key ", to.key_file, "store.redis_key");
+    return made;
 }
 
 reply converted(const redisReply& from) {
@@ -130,6 +158,11 @@ reply converted(const redisReply& from) {
 }
 
 }  // namespace
+
+result<void> check_tls(const target& to) {
+    const auto made = make_context(to);
+    return made ? result<void>() : result<void>(made.error());
+}
 
 std::int64_t reply::as_number() const noexcept {
     if (is == kind::integer) return number;
@@ -257,36 +290,34 @@ struct connection::impl {
     }
 
     result<void> handshake(const target& to, deadline until) {
-        context.reset(SSL_CTX_new(TLS_client_method()));
-        if (!context) return away("no TLS context");
-        SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
-        SSL_CTX_set_mode(context.get(),
-                         SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-        const bool known =
-            to.ca_file.empty()
-                ? SSL_CTX_set_default_verify_paths(context.get()) == 1
-                : SSL_CTX_load_verify_locations(context.get(), to.ca_file.c_str(), nullptr) == 1;
-        if (!known) return away("cannot read the CA file " + to.ca_file);
-        SSL_CTX_set_verify(context.get(), to.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+        auto made = make_context(to);
+        if (!made) return made.error();
+        context = std::move(*made);
         tls.reset(SSL_new(context.get()));
         if (!tls) return away("no TLS session");
+        const auto& name = to.tls_name.empty() ? to.at.host : to.tls_name;
         auto* const parameters = SSL_get0_param(tls.get());
-        if (X509_VERIFY_PARAM_set1_ip_asc(parameters, to.host.c_str()) != 1) {
+        if (X509_VERIFY_PARAM_set1_ip_asc(parameters, name.c_str()) != 1) {
             ERR_clear_error();
-            X509_VERIFY_PARAM_set1_host(parameters, to.host.c_str(), to.host.size());
-            SSL_set_tlsext_host_name(tls.get(), to.host.c_str());
+            X509_VERIFY_PARAM_set1_host(parameters, name.c_str(), name.size());
+            SSL_set_tlsext_host_name(tls.get(), name.c_str());
         }
         SSL_set_fd(tls.get(), socket.get());
         for (;;) {
             ERR_clear_error();
             const int n = SSL_connect(tls.get());
             if (n == 1) return {};
-            if (auto more = tls_wait(n, until); !more)
-                return away("TLS: " + more.error().context +
-                            (SSL_get_verify_result(tls.get()) == X509_V_OK
-                                 ? ""
-                                 : std::string(", ") + X509_verify_cert_error_string(
-                                                           SSL_get_verify_result(tls.get()))));
+            const auto more = tls_wait(n, until);
+            if (more) continue;
+            const auto verdict = SSL_get_verify_result(tls.get());
+            if (verdict == X509_V_OK) return away("TLS: " + more.error().context);
+            return away(std::string("its certificate is refused: ") +
+                        X509_verify_cert_error_string(verdict) +
+                        (verdict == X509_V_ERR_HOSTNAME_MISMATCH ||
+                                 verdict == X509_V_ERR_IP_ADDRESS_MISMATCH
+                             ? " (" + name + "): set store.redis_tls_name to the name it bears"
+                             : ": set store.redis_ca to the file of the authority that signed it" +
+                                   (to.ca_file.empty() ? "" : ", not " + to.ca_file)));
         }
     }
 
@@ -436,6 +467,10 @@ void connection::close() noexcept {
 
 result<void> connection::open(const target& to, deadline until) {
     close();
+    if (to.mode == redis_mode::sentinel) {
+        const auto master = find_master(to, until);
+        return master ? open(*master, until) : result<void>(master.error());
+    }
     impl_->reader.reset(redisReaderCreate());
     if (!impl_->reader) return away("out of memory");
     auto up = impl_->dial(to, until);
@@ -452,24 +487,39 @@ result<void> connection::open(const target& to, deadline until) {
             hello.add({"AUTH", to.user, to.password.reveal()});
     }
     if (!to.db.empty() && to.db != "0") hello.add({"SELECT", to.db});
+    if (to.must_be_master) hello.add({"ROLE"});
     const auto needed = hello.size();
     if (!to.client_name.empty()) hello.add({"CLIENT", "SETNAME", to.client_name});
     const auto answers = exchange(hello, until);
-    if (!answers) return answers.error();
+    if (!answers) return away("cannot connect to " + to.name() + ": " + answers.error().context);
     for (std::size_t i = 0; i < needed; ++i)
         if ((*answers)[i].is_error()) {
             close();
             return away(to.name() + " refused us: " + (*answers)[i].text);
         }
+    if (to.must_be_master) {
+        const auto& role = (*answers)[needed - 1].items;
+        if (role.empty() || role.front().text != "master") {
+            close();
+            return away(to.name() + " is not the master any more, or not yet");
+        }
+    }
     return {};
 }
 
-result<std::vector<reply>> connection::exchange(const pipeline& commands, deadline until) {
-    std::vector<reply> out;
-    out.reserve(commands.size());
+result<void> connection::send(const pipeline& commands, deadline until) {
     if (!is_open()) return away("not connected");
     auto went = impl_->write(commands.bytes(), until);
-    while (went && out.size() < commands.size()) {
+    if (!went) close();
+    return went;
+}
+
+result<std::vector<reply>> connection::receive(std::size_t replies, deadline until) {
+    std::vector<reply> out;
+    out.reserve(replies);
+    if (!is_open()) return away("not connected");
+    result<void> went;
+    while (went && out.size() < replies) {
         reply one;
         const auto whole = impl_->take(one);
         if (!whole)
@@ -482,6 +532,11 @@ result<std::vector<reply>> connection::exchange(const pipeline& commands, deadli
     if (went) return out;
     close();
     return went.error();
+}
+
+result<std::vector<reply>> connection::exchange(const pipeline& commands, deadline until) {
+    if (auto went = send(commands, until); !went) return went.error();
+    return receive(commands.size(), until);
 }
 
 result<void> connection::turn(std::string& out, std::vector<reply>& in) {

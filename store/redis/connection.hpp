@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,24 +20,51 @@ namespace kw::store::redis {
 
 using deadline = std::chrono::steady_clock::time_point;
 
-struct target {
+class cluster_map;
+
+struct place {
     std::string host = "127.0.0.1";
     std::string port = "6379";
-    std::string socket;  // path; wins over host and port
+
+    [[nodiscard]] std::string name() const { return host + ":" + port; }
+    friend auto operator<=>(const place&, const place&) = default;
+};
+
+struct target {
+    place at;            // of a single server
+    std::string socket;  // path; wins over it
+    redis_mode mode = redis_mode::single;
+    std::vector<place> seeds;  // Sentinels, or some nodes of a Cluster
+    std::string master_name;   // among Sentinels
+    std::string sentinel_user;
+    secret sentinel_password;
+    std::shared_ptr<cluster_map> cluster;  // of a Cluster; shared by all who have this target
+    bool must_be_master = false;           // asked for its role
     std::string user;
     secret password;
     std::string db;
     bool tls = false;
     bool verify = true;
     std::string ca_file;
+    std::string cert_file;
+    std::string key_file;
+    std::string tls_name;  // that certificates must bear; "": the address
     std::string client_name;
 
     // For logs and errors: no user, no password.
     [[nodiscard]] std::string name() const;
+    // One server of these.
+    [[nodiscard]] target server(const place& where) const;
 };
 
-// errc::invalid_argument, without echoing the URL.
+// errc::invalid_argument, without echoing the URL: it is none, or a file of TLS cannot be used.
 [[nodiscard]] result<target> parse_target(const redis_options& options);
+[[nodiscard]] result<void> check_tls(const target& to);
+// "host:port", "[v6]:port", "host"; also the address in a redirection, whose host may be empty.
+[[nodiscard]] std::optional<place> parse_place(std::string_view text);
+
+// Where the master is, as the first Sentinel says that answers. errc::store_unavailable.
+[[nodiscard]] result<target> find_master(const target& among, deadline until);
 
 struct reply {
     enum class kind : std::uint8_t { nil, status, error, integer, text, array };
@@ -61,6 +89,11 @@ class pipeline {
     void number(std::int64_t n);
     // Words that another pipeline has encoded.
     void encoded(std::string_view words) { bytes_.append(words); }
+    // So many whole commands of another pipeline.
+    void commands(std::string_view bytes, std::size_t count) {
+        bytes_.append(bytes);
+        count_ += count;
+    }
 
     void add(std::span<const std::string_view> words);
     void add(std::initializer_list<std::string_view> words) {
@@ -86,7 +119,8 @@ class connection {
     connection(const connection&) = delete;
     connection& operator=(const connection&) = delete;
 
-    // Connects, AUTH, SELECT, CLIENT SETNAME.
+    // Connects, AUTH, SELECT, CLIENT SETNAME; among Sentinels to the master that they tell. Not to
+    // a Cluster as a whole.
     [[nodiscard]] result<void> open(const target& to, deadline until);
     void close() noexcept;
     [[nodiscard]] bool is_open() const noexcept;
@@ -94,6 +128,9 @@ class connection {
 
     // One reply for each command, errors of the server among them. errc::store_unavailable.
     [[nodiscard]] result<std::vector<reply>> exchange(const pipeline& commands, deadline until);
+    // The two halves of it, for one who asks several servers at a time.
+    [[nodiscard]] result<void> send(const pipeline& commands, deadline until);
+    [[nodiscard]] result<std::vector<reply>> receive(std::size_t replies, deadline until);
     // For one who polls the descriptor and has many commands under way: writes what the socket
     // takes of `out` and removes it, appends the replies that have come to `in`. Never waits.
     [[nodiscard]] result<void> turn(std::string& out, std::vector<reply>& in);

@@ -348,22 +348,26 @@ result<std::vector<std::string>> redis_store::preflight() {
     ask.add({"INFO", "memory"});
     ask.add({"INFO", "persistence"});
     ask.add({"CONFIG", "GET", "save"});
-    const auto answers = control_.call(ask);
-    if (!answers) return answers.error();
+    const auto servers = control_.call_all(ask);
+    if (!servers) return servers.error();
     std::vector<std::string> out;
-    const auto& memory = (*answers)[0].text;
-    if (memory.find("maxmemory_policy:") != std::string::npos &&
-        memory.find("maxmemory_policy:noeviction") == std::string::npos)
-        out.emplace_back(
-            "Redis may evict keys: set maxmemory-policy to noeviction, or usage will be lost");
-    const bool append_only = (*answers)[1].text.find("aof_enabled:1") != std::string::npos;
-    const auto& save = (*answers)[2].items;  // empty where CONFIG is not allowed
-    if (!append_only && save.size() == 2 && save[1].text.empty())
-        out.emplace_back("Redis keeps nothing on disk: set appendonly to yes");
-    else if (!append_only)
-        out.emplace_back(
-            "Redis' append-only file is off: a crash of Redis loses what changed since its last "
-            "snapshot");
+    const auto warn = [&out](std::string text) {
+        if (std::ranges::find(out, text) == out.end()) out.push_back(std::move(text));
+    };
+    for (const auto& answers : *servers) {
+        const auto& memory = answers[0].text;
+        if (memory.find("maxmemory_policy:") != std::string::npos &&
+            memory.find("maxmemory_policy:noeviction") == std::string::npos)
+            warn("Redis may evict keys: set maxmemory-policy to noeviction, or usage will be lost");
+        const bool append_only = answers[1].text.find("aof_enabled:1") != std::string::npos;
+        const auto& save = answers[2].items;  // empty where CONFIG is not allowed
+        if (!append_only && save.size() == 2 && save[1].text.empty())
+            warn("Redis keeps nothing on disk: set appendonly to yes");
+        else if (!append_only)
+            warn(
+                "Redis' append-only file is off: a crash of Redis loses what changed since its "
+                "last snapshot");
+    }
     return out;
 }
 
