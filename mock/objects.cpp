@@ -454,8 +454,38 @@ std::string missing_object(exchange& x) {
     return {};
 }
 
+// Calls are answered by an SDP and told in a header; secrets for browsers name their session.
+net::task<bool> realtime(exchange& x) {
+    std::string_view path = x.in.path;
+    constexpr std::string_view calls = "/v1/realtime/calls";
+    if (path == calls) {
+        const auto id = new_id(x, "rtc_mock");
+        store_object(x, "/realtime/calls/" + id, {"{}", {}});
+        x.extra.emplace_back("location", "/v1/realtime/calls/" + id);
+        co_await x.answer(201, "application/sdp", "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\n");
+        co_return true;
+    }
+    if (path.starts_with(calls)) {
+        path.remove_prefix(3);
+        const std::string call(path.substr(0, path.rfind('/')));
+        if (has_object(x, call))
+            co_await x.answer(200, "application/json", "");
+        else
+            co_await x.refuse(404, "call_id_not_found",
+                              "No session found for the provided call_id");
+        co_return true;
+    }
+    if (path != "/v1/realtime/client_secrets") co_return false;
+    co_await x.json("{\"value\":" + json_text(new_id(x, "ek_mock")) +
+                    ",\"expires_at\":" + std::string(created_at) +
+                    ",\"session\":{\"type\":\"realtime\",\"object\":\"realtime.session\",\"id\":" +
+                    json_text(new_id(x, "sess_mock")) + ",\"model\":\"gpt-realtime\"}}");
+    co_return true;
+}
+
 net::task<bool> objects(exchange& x) {
     const bool post = x.in.method == "POST";
+    if (post && x.in.path.starts_with("/v1/realtime/")) co_return co_await realtime(x);
     if (post && x.in.path == "/v1/threads/runs") {
         co_await create_thread_and_run(x);
         co_return true;

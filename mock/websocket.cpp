@@ -279,10 +279,16 @@ net::task<bool> socket_session::take(const std::string& text) {
 
 net::task<void> socket_session::run() {
     if (realtime_) {
-        const bool greeted = co_await say(
+        const auto number = std::to_string(x_.record.number);
+        bool greeted = co_await say(
             "{\"type\":\"session.created\",\"event_id\":\"event_0\",\"session\":{"
-            "\"type\":\"realtime\",\"object\":\"realtime.session\",\"model\":" +
-            json_text(model_) + "}}");
+            "\"type\":\"realtime\",\"object\":\"realtime.session\",\"id\":\"sess_mock" +
+            number + "\",\"model\":" + json_text(model_) + "}}");
+        if (!greeted) co_return;
+        greeted = co_await say(
+            "{\"type\":\"conversation.created\",\"event_id\":\"event_1\",\"conversation\":{"
+            "\"id\":\"conv_mockrt" +
+            number + "\",\"object\":\"realtime.conversation\"}}");
         if (!greeted) co_return;
     }
     std::string message;
@@ -347,6 +353,11 @@ net::task<void> websocket(exchange& x) {
     const std::string key(x.in.header("sec-websocket-key"));
     if (key.empty() || x.in.header("sec-websocket-version") != "13") {
         co_await x.refuse(400, {}, "This is no WebSocket handshake.");
+        co_return;
+    }
+    if (const auto call = x.in.query_value("call_id");
+        !call.empty() && !has_object(x, "/realtime/calls/" + call)) {
+        co_await x.refuse(404, "call_id_not_found", "No session found for the provided call_id");
         co_return;
     }
     std::string out =

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "auth/credential.hpp"
 #include "pool/health.hpp"
 #include "proxy/exchange.hpp"
 #include "proxy/message_heads.hpp"
@@ -59,6 +60,13 @@ std::chrono::seconds seconds_of(const config::object_settings& s, object_keep ke
     return std::chrono::ceil<std::chrono::seconds>(length);
 }
 
+// What a 201 has made where the body does not say: a call of the realtime API.
+std::string_view located(const object_route& route, const net::http_head& answer) noexcept {
+    if (!route.creates || answer.status() != 201) return {};
+    const std::string_view place = answer.find("location");
+    return place.substr(place.rfind('/') + 1);
+}
+
 error unavailable() {
     return error(errc::upstream_key_unavailable,
                  "The upstream account that keeps what this request refers to has no key that can "
@@ -90,14 +98,19 @@ bool exchange::is_about_objects() {
     const bool stored = endpoint_.chat_stream && fields_.store;
     if (endpoint_.chat_stream && !tuned && !stored && !may_refer(body)) return false;
     object_route route = route_objects(head_.method(), head_.path());
+    // A second socket of a call of the realtime API.
+    const auto calls =
+        upgrade_ ? auth::query_values(head_.query(), "call_id") : std::vector<std::string>();
     if (stored && route.any) route.creates = route.learns = true;
-    if (!route.any && !route.refers && !tuned) return false;
+    if (!route.any && !route.refers && !tuned && calls.empty()) return false;
     const bool state = endpoint_.family == "responses" || endpoint_.family == "videos";
     std::vector<object_ref> refs;
     if (route.refers && !body.empty() && !endpoint_.body_streams &&
         (!state || may_refer_to_state(body)) && (!endpoint_.chat_stream || may_refer(body)) &&
         body.find('{') != std::string_view::npos)
         refs = find_refs(body, max_refs);
+    for (const std::string& call : calls)
+        if (is_object_id(call)) refs.push_back({call, {}, true});
     if (!route.any && refs.empty() && !tuned) return false;
     objects_ = std::make_unique<object_work>();
     objects_->route = route;
@@ -439,7 +452,8 @@ std::string exchange::told_account(const net::http_head& answer, const pool::pic
 bool exchange::learns_from_answer(const pool::picked&) const {
     const net::http_head& head = call_.head();
     if (!objects_ || !objects_->route.learns || head.status() >= 300) return false;
-    return head.is_event_stream() || head.content_type().find("json") != std::string_view::npos;
+    return head.is_event_stream() || head.content_type().find("json") != std::string_view::npos ||
+           !located(objects_->route, head).empty();
 }
 
 std::vector<store::object_binding> exchange::take_bindings(const pool::upstream_key& key) {
@@ -477,6 +491,7 @@ net::task<void> exchange::learn_answer(const pool::picked& picked, relay_plan& p
     const net::http_head& head = call_.head();
     objects_->reader.start(objects_->route.creates, objects_->route.items, head.is_event_stream(),
                            head.content_encoding());
+    objects_->reader.note(located(objects_->route, head));
     read_late_work();
     const auto post = [this, key = picked.member_of->key, events = head.is_event_stream()] {
         auto all = take_bindings(*key);
@@ -491,10 +506,11 @@ net::task<void> exchange::learn_answer(const pool::picked& picked, relay_plan& p
     if (!here) {
         plan.ids = &objects_->reader;
         plan.found_ids = post;
-        co_return;
+        if (!objects_->reader.has_found()) co_return;
+    } else {
+        net::body_framer framer(head.body(), head.body_length(), net::trailer_rule::skip);
+        framer.consume(early, [this](std::string_view piece) { objects_->reader.feed(piece); });
     }
-    net::body_framer framer(head.body(), head.body_length(), net::trailer_rule::skip);
-    framer.consume(early, [this](std::string_view piece) { objects_->reader.feed(piece); });
     auto all = take_bindings(*picked.key);
     auto debt = take_debt();
     if (all.empty() && !debt) co_return;

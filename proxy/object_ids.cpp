@@ -60,6 +60,10 @@ constexpr std::array families{
     family{.path = "messages/batches"},
     family{.path = "audio/voice_consents", .lists = true},
     family{.path = "realtime/calls", .keep = object_keep::brief, .gettable = false},
+    family{.path = "realtime/client_secrets", .keep = object_keep::brief, .gettable = false},
+    family{.path = "realtime/sessions", .keep = object_keep::brief, .gettable = false},
+    family{
+        .path = "realtime/transcription_sessions", .keep = object_keep::brief, .gettable = false},
 };
 
 // What follows a collection and is no id.
@@ -85,6 +89,7 @@ constexpr std::array kinds{
     id_kind{"skill_", "/skills/"},
     id_kind{"cntr_", "/containers/", true, object_keep::brief},
     id_kind{"upload_", "", true, object_keep::brief},
+    id_kind{"sess_", "", true, object_keep::brief},
     id_kind{"vsfb_", ""},
     id_kind{"ft:", "/models/"},
     id_kind{"msg_", "", false, object_keep::response},
@@ -255,6 +260,10 @@ void id_reader::start(bool creates, bool items, bool events, std::string_view en
     found_.clear();
     other_ = nullptr;
     reset();
+}
+
+void id_reader::note(std::string_view id) {
+    if (is_object_id(id)) found_.push_back({std::string(id), true});
 }
 
 void id_reader::reset() noexcept {

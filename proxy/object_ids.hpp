@@ -79,6 +79,8 @@ class id_reader {
     void feed(std::string_view body);
     // One server-sent event's data, whole.
     void on_event(std::string_view data);
+    // The object that the answer is, told by its head.
+    void note(std::string_view id);
     // What was found since the last call.
     [[nodiscard]] std::vector<found> take() noexcept { return std::exchange(found_, {}); }
     [[nodiscard]] bool has_found() const noexcept { return !found_.empty(); }

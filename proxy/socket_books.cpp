@@ -90,6 +90,9 @@ bool socket_books::server_ends() {
         case socket_event::failed:
             drop_unanswered();
             return false;
+        case socket_event::session:
+            bind_session();
+            return false;
         default:
             return false;
     }

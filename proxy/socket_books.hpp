@@ -75,6 +75,10 @@ class socket_books final : public socket_watch {
     [[nodiscard]] bool serves(const pool::model_route& route) const;
     // Whoever asks for the response later is led to this account.
     net::task<void> bind_response();
+    void bind_session();
+    // What the store is to know of an object made here; nothing, if it does.
+    [[nodiscard]] std::vector<store::object_binding> bindings_of(const std::string& id,
+                                                                 std::chrono::milliseconds keep);
     net::task<ending> begin_response();
     net::task<ending> end_response();
     net::task<ending> book_transcription();

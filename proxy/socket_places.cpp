@@ -19,9 +19,7 @@ constexpr auto answer_time = 5s;      // of the store, which has deadlines of it
 void socket_books::moved(const pool::picked& to) {
     on_ = &to;
     first_ = false;
-    // Sessions of the realtime API are nobody's to ask for.
-    if (x_.w_.shared().objects == nullptr || !x_.snap_.accounts || !x_.own_credential_.empty() ||
-        x_.endpoint_.family != "responses")
+    if (x_.w_.shared().objects == nullptr || !x_.snap_.accounts || !x_.own_credential_.empty())
         return;
     if (!x_.objects_) x_.objects_ = std::make_unique<object_work>();
     account_ = x_.told_account(x_.call_.head(), to);
@@ -44,21 +42,34 @@ bool socket_books::serves(const pool::model_route& route) const {
     return lane != nullptr && lane->find(on_->slot.index) != nullptr;
 }
 
-// The store has it before the client hears of the response.
-net::task<void> socket_books::bind_response() {
-    const std::string& id = server_.response_id();
-    if (account_.empty() || !is_object_id(id)) co_return;
+std::vector<store::object_binding> socket_books::bindings_of(const std::string& id,
+                                                             std::chrono::milliseconds keep) {
+    std::vector<store::object_binding> all;
+    if (account_.empty() || !is_object_id(id)) return all;
     const mono_time now = x_.w_.loop().now();
     if (const auto* known = x_.w_.objects().find(id, now); known != nullptr && known->known)
-        co_return;
+        return all;
     x_.w_.objects().put(id, {true, account_, owner_}, now + remembered);
-    const auto keep = std::chrono::duration_cast<std::chrono::seconds>(
-        x_.snap_.settings->objects.response_lifetime);
-    std::vector<store::object_binding> all{{id, account_, owner_, keep, false}};
+    all.push_back({id, account_, owner_, std::chrono::ceil<std::chrono::seconds>(keep), false});
     x_.add_stand_in(all, account_, *on_->key);
+    return all;
+}
+
+// The store has it before the client hears of the response. Those of the realtime API are nobody's
+// to ask for.
+net::task<void> socket_books::bind_response() {
+    if (x_.endpoint_.family != "responses") co_return;
+    auto all = bindings_of(server_.response_id(), x_.snap_.settings->objects.response_lifetime);
+    if (all.empty()) co_return;
     auto q = std::make_shared<question<bool>>();
     x_.w_.shared().objects->bind(std::move(all), answer_to(q, x_.w_.loop()));
-    co_await wait_for(q, x_.client_.wait, now + answer_time);
+    co_await wait_for(q, x_.client_.wait, x_.w_.loop().now() + answer_time);
+}
+
+// A session of the realtime API and its conversation; the client need not wait for these.
+void socket_books::bind_session() {
+    auto all = bindings_of(server_.made_id(), x_.snap_.settings->objects.short_lifetime);
+    if (!all.empty()) x_.w_.shared().objects->bind(std::move(all), [](bool) {});
 }
 
 net::task<result<std::string>> socket_books::account_of_objects(std::string_view text) {

@@ -24,6 +24,7 @@ constexpr auto known_types = std::to_array<known_type>({
     {"conversation.item.input_audio_transcription.completed", socket_event::transcribed},
     {"session.created", socket_event::session},
     {"session.updated", socket_event::session},
+    {"conversation.created", socket_event::session},
     {"transcription_session.created", socket_event::session},
     {"transcription_session.updated", socket_event::session},
     {"response.output_audio.delta", socket_event::audio},
@@ -42,6 +43,7 @@ void socket_scanner::begin(bool from_client) {
     from_client_ = from_client;
     size_ = generated_ = 0;
     response_id_.clear();
+    made_id_.clear();
 }
 
 void socket_scanner::feed(std::string_view piece) {
@@ -87,6 +89,10 @@ void socket_scanner::on_value(const json_value& v) {
             break;
         case path_of(k::id):
             response_id_ = v.text;
+            break;
+        case path_of(k::session, k::id):
+        case path_of(k::conversation, k::id):
+            made_id_ = v.text;
             break;
         case path_of(k::session, k::model):
             session_model_ = v.text;

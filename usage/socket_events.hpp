@@ -13,7 +13,7 @@ namespace kw::usage {
 
 enum class socket_event : std::uint8_t {
     other,
-    session,          // created or updated: tells models
+    session,          // created or updated: tells models; its conversation likewise
     response_begins,  // response.created
     response_ends,    // response.done, .completed, .incomplete, .failed
     transcribed,      // of the user's audio, billed apart
@@ -39,6 +39,8 @@ class socket_scanner {
     [[nodiscard]] bool creates() const noexcept { return creates_; }
     // The response's, of response_begins and response_ends.
     [[nodiscard]] const std::string& response_id() const noexcept { return response_id_; }
+    // The session's or the conversation's, of session.
+    [[nodiscard]] const std::string& made_id() const noexcept { return made_id_; }
     // Tokens, model and service tier, of response_ends and transcribed.
     [[nodiscard]] scan_result usage() const { return usage_.result(); }
     // Bytes of generated text, or of audio in base64.
@@ -67,6 +69,7 @@ class socket_scanner {
     std::int64_t size_ = 0;
     std::int64_t generated_ = 0;
     std::string response_id_;
+    std::string made_id_;
     std::string session_model_;
     std::string transcription_model_;
 };

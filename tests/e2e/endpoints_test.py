@@ -39,7 +39,7 @@ LATE = re.compile(r"(GET|POST) /(responses/[^/]+(/cancel)?|batches(/[^/]+(/cance
                   r"(/(cancel|pause|resume))?)?|videos(/[^/]+)?)$")
 OBJECTS = re.compile(r"/(files|uploads|batches|vector_stores|fine_tuning/(jobs|checkpoints)|responses|conversations|assistants|"
                      r"threads|evals|containers|videos|skills|chat/completions|chatkit/(sessions|threads)|"
-                     r"audio/voice_consents|realtime/calls)(/|$)")
+                     r"audio/voice_consents|realtime/(calls|client_secrets|sessions|transcription_sessions))(/|$)")
 LISTS = re.compile(r"GET /(files|batches|vector_stores|fine_tuning/jobs|assistants|evals|containers|videos|skills|"
                    r"chat/completions|chatkit/threads|audio/voice_consents)$")
 

@@ -4,6 +4,7 @@ import pathlib
 import sys
 
 import harness
+from books import records, settle
 
 
 class OpenAIPython(harness.EndToEnd):
@@ -38,6 +39,33 @@ class OpenAIPython(harness.EndToEnd):
                     process.stop()
         print(f"figure: flows of the Python SDK under six strategies: 72, upstream requests {calls}, kills in the "
               f"middle {kills}, not found 0")
+
+
+    def test_sockets(self):
+        """Two replicas, three accounts: sockets are at what others have made, and cost what the mock says."""
+        mock, replicas = self.three_accounts()
+        self.run_child([PYTHON, "-B", harness.ROOT / "tests/e2e/sdk/sockets_python.py"],
+                       {"BASE_URLS": ",".join(p.url + "/v1" for p in replicas), "ACCESS_KEY": harness.ACCESS_KEY})
+        for process in replicas:
+            settle(process, mock)
+        ours = [r for r in records(replicas[0]) if r["status"] == 200 and r["usage"] != "none"]
+        theirs = [e for e in mock.books()["entries"] if e["status"] == 200 and e["input_tokens"]]
+        exact = [r for r in ours if r["usage"] == "exact"]
+        whole = [e for e in theirs if e["outcome"] == "completed"]
+
+        def ours_of(r):
+            return tuple(r["tokens"][name] for name in ("input", "output", "cached_read", "audio_in", "audio_out"))
+
+        def theirs_of(e):
+            return tuple(e[name + "_tokens"] for name in ("input", "output", "cached", "audio_input", "audio_output"))
+        self.assertEqual(sorted(map(ours_of, exact)), sorted(map(theirs_of, whole)))
+        # The response that the client left, on both sides.
+        self.assertEqual((len(ours) - len(exact), len(theirs) - len(whole)), (1, 1))
+        books = mock.books(limit=0)
+        refused = sum(count for by in books["total"]["by"].values() for status, count in by.items() if status == "404")
+        self.assertEqual(refused, 0)
+        print(f"figure: sockets of the Python SDK: {len(whole)} responses and transcriptions booked as the mock has "
+              f"them, 1 MB of audio both ways; 6 calls of the realtime API joined elsewhere, not found {refused}")
 
 
 PYTHON = pathlib.Path(os.environ.get("KEYWHEEL_VENV", harness.ROOT / "build/venv")) / "bin/python"

@@ -53,6 +53,18 @@ class SocketPlaces(harness.EndToEnd):
         print(f"figure: responses of sockets in {len(set(accounts.values()))} accounts: {len(made)}, "
               f"continued by another socket 13, not found 0")
 
+    def test_a_realtime_session_is_known_elsewhere(self):
+        mock, (a, b) = self.three_accounts()
+        s = self.open(a, "/v1/realtime?model=mock-realtime")
+        talk = s.until("conversation.created")[-1]["conversation"]["id"]
+        s.close()
+        harness.wait_until("the socket is over", lambda: mock.books(limit=0)["active"] == 0)
+        opened, = mock.books()["entries"]
+        # The mock has no such conversation, but who would is asked, and nobody else.
+        self.assertEqual(b.get(f"/v1/conversations/{talk}").status, 404)
+        asked = mock.books()["entries"][1:]
+        self.assertEqual([e["key"][:-1] for e in asked], [opened["key"][:-1]])
+
     def test_an_account_that_is_out(self):
         mock, (a, b) = self.three_accounts()
         made = self.respond(a)

@@ -137,7 +137,7 @@ class WebSockets(harness.EndToEnd):
         s = Socket(self.proxy.port, headers=offer)
         self.assertEqual(s.headers["sec-websocket-protocol"], "realtime")
         self.assertNotIn(secret, str(s.headers))
-        s.until("session.created")
+        s.until("conversation.created")
         s.close()
         seen = self.upstream.seen(last=1)[0]
         head = {name.lower(): value for name, value in seen["head"]}
@@ -161,7 +161,7 @@ class WebSockets(harness.EndToEnd):
     def test_a_megabyte_goes_both_ways_and_pieces_stay_whole(self):
         self.start()
         s = self.open()
-        s.until("session.created")
+        s.until("conversation.created")
         audio = "B" * (1 << 20)
         begin = time.monotonic()
         for _ in range(8):
@@ -199,7 +199,7 @@ class WebSockets(harness.EndToEnd):
         self.start()
         for code, reason in ((1000, ""), (4000, "grund ü"), (1001, "x" * 123), (None, "")):
             s = self.open()
-            s.until("session.created")
+            s.until("conversation.created")
             self.assertEqual(s.close(code, reason), code or 1005)
             self.assertEqual(s.close_reason, reason)
         self.settled()
@@ -219,7 +219,7 @@ class WebSockets(harness.EndToEnd):
         # The upstream breaks: in a frame, by a reset, by nonsense, killed. The client sees a break, or 1014.
         for order in ("mock.abort", "mock.reset", "mock.bad_frame"):
             s = self.open()
-            s.until("session.created")
+            s.until("conversation.created")
             s.send({"type": order})
             if order == "mock.bad_frame":
                 while s.read() is not None:
@@ -233,7 +233,7 @@ class WebSockets(harness.EndToEnd):
         # The client breaks: politely, by a reset, by nonsense.
         for number, how in enumerate(("fin", "reset", "unmasked", "half")):
             s = self.open()
-            s.until("session.created")
+            s.until("conversation.created")
             s.send({"type": "response.create", "response": {"tokens": 500, "pace": 50}})
             s.until("response.output_text.delta")
             if how == "unmasked":
@@ -260,7 +260,7 @@ class WebSockets(harness.EndToEnd):
         self.start()
         open_ = [self.open() for _ in range(20)]
         for s in open_:
-            s.until("session.created")
+            s.until("conversation.created")
             s.send({"type": "response.create", "response": {"tokens": 10}})
             s.until("response.done")
             s.send({"type": "response.create", "response": {"tokens": 1000, "pace": 20}})
@@ -327,7 +327,7 @@ class WebSockets(harness.EndToEnd):
         poor = self.key({"unit": "tokens", "per": "day", "cap": 30})
         for path, end in (("/v1/realtime?model=mock-realtime", "response.done"),):
             s = self.open(path, key=poor["key"])
-            s.until("session.created")
+            s.until("conversation.created")
             s.send({"type": "response.create", "response": {"tokens": 40}})
             s.until(end)
             s.send({"type": "response.create", "response": {"tokens": 400, "pace": 20}})
@@ -371,7 +371,7 @@ class WebSockets(harness.EndToEnd):
         # A key that is taken away ends its sockets.
         gone = self.key()
         s = self.open(key=gone["key"])
-        s.until("session.created")
+        s.until("conversation.created")
         self.assertEqual(self.proxy.admin("PATCH", f"/admin/access-keys/{gone['id']}/toggle").status, 200)
         self.assertEqual(s.until("error")[-1]["error"]["code"], "key_disabled")
         while s.read() is not None:
@@ -390,7 +390,7 @@ class WebSockets(harness.EndToEnd):
         self.start(env={"KEYWHEEL_SERVER_SHUTDOWN_TIMEOUT": "6s"})
         s, idle = self.open(), self.open()
         for one in (s, idle):
-            one.until("session.created")
+            one.until("conversation.created")
         s.send({"type": "response.create", "response": {"tokens": 40, "pace": 30}})
         s.until("response.output_text.delta")
         self.proxy.child.terminate()

@@ -58,6 +58,10 @@ TEST_CASE("paths of objects") {
     CHECK((r.refers && !r.creates && !r.learns));
     CHECK(route_objects("GET", "/v1/chat/completions").lists);
     CHECK(route_objects("GET", "/v1/chat/completions/chatcmpl-1/messages").id == "chatcmpl-1");
+    CHECK(route_objects("POST", "/v1/realtime/calls").places);
+    CHECK(route_objects("POST", "/v1/realtime/calls/rtc_1/accept").id == "rtc_1");
+    CHECK(route_objects("POST", "/v1/realtime/client_secrets").learns);
+    CHECK_FALSE(route_objects("GET", "/v1/realtime").any);
     CHECK_FALSE(route_objects("POST", "/v1/embeddings").any);
     CHECK_FALSE(route_objects("GET", "/v1/filesystem").any);
     CHECK_FALSE(route_objects("GET", "/").any);
@@ -127,6 +131,18 @@ TEST_CASE("ids in answers, whole and in pieces") {
     CHECK(learned(R"({"id":"thread_1","x":[{"id":"msg_1"}]})") == "thread_1!");
     CHECK(learned(R"({"result_files":["file-1","file-2"],"fine_tuned_model":"ft:gpt:a"})", false) ==
           "file-1 file-2 ft:gpt:a");
+}
+
+TEST_CASE("an id told by an answer's head") {
+    id_reader r;
+    r.start(true, false);
+    r.note("rtc_1");
+    r.note("no id");
+    r.feed("v=0\r\ns=\"-\"\r\n");
+    const auto found = r.take();
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].id == "rtc_1");
+    CHECK(found[0].made);
 }
 
 TEST_CASE("ids in events") {

@@ -46,6 +46,18 @@ TEST_CASE("a realtime response's tokens come with their classes") {
     CHECK_FALSE(s.usage().found);
 }
 
+TEST_CASE("a session and its conversation tell their ids") {
+    socket_scanner s;
+    read(s, R"({"type":"session.created","session":{"id":"sess_1","model":"gpt-realtime"}})", 3);
+    CHECK(s.kind() == socket_event::session);
+    CHECK(s.made_id() == "sess_1");
+    read(s, R"({"type":"conversation.created","conversation":{"id":"conv_1"}})", 3);
+    CHECK(s.kind() == socket_event::session);
+    CHECK(s.made_id() == "conv_1");
+    read(s, R"({"type":"conversation.item.added","item":{"id":"item_1"}})", 3);
+    CHECK(s.made_id().empty());
+}
+
 TEST_CASE("transcriptions are billed by tokens or by time, for the session's model") {
     socket_scanner s;
     read(s,
