@@ -9,27 +9,15 @@ by PING under the same load.
 Exits 1 if limits cost more CPU than the bound or any answer was wrong.
 """
 import argparse
-import socket
 import statistics
 import sys
 import threading
-import time
 
 import rig
 from rig import harness
 
 LIMITS = [{"unit": "requests", "per": "1m", "cap": 100_000_000}, {"unit": "tokens", "per": "day", "cap": 10**12},
           {"unit": "cost", "per": "month", "cap": "1000000"}, {"unit": "concurrent", "cap": 10_000}]
-
-
-def round_trips(redis, stop, out):
-    with socket.create_connection(("127.0.0.1", redis.port), timeout=5) as link:
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while not stop.wait(0.005):
-            began = time.perf_counter()
-            link.sendall(b"PING\r\n")
-            link.recv(64)
-            out.append((time.perf_counter() - began) * 1e6)
 
 
 def main():
@@ -82,7 +70,7 @@ def main():
 
         # A light load: what a client waits longer for is the round trip.
         trips, stop = [], threading.Event()
-        pinging = threading.Thread(target=round_trips, args=(redis, stop, trips))
+        pinging = threading.Thread(target=rig.round_trips, args=(redis, stop, trips))
         pinging.start()
         late = {name: [] for name in keys}
         for _ in range(args.rounds):

@@ -2,14 +2,15 @@
 //
 //   kw_load --url http://127.0.0.1:8080/v1/chat/completions --connections 64 --seconds 5
 //           [--warmup 1] [--requests N] [--rate N] [--body FILE] [--header "Name: value"]...
-//           [--stream]
+//           [--stream] [--ramp 20] [--grace 10]
 //
 // A closed loop as a rule: each connection sends its next request when it has the answer. With
 // --rate so many requests a second are due at even distances, whatever the answers do, and latency
 // counts from when a request was due; one that finds no connection free is sent late. The first
 // good answer's body is the pattern; every other must equal it (unless --no-compare). With
 // --stream, events are counted and each stream must end with its last chunk and [DONE]. Prints one
-// line of JSON; exits 1 if any answer was wrong. Plain HTTP and IPv4 addresses only.
+// line of JSON; exits 1 if any answer was wrong. --ramp spreads the connects over so many seconds;
+// --grace: how long an answer under way at the end may take. Plain HTTP and IPv4 addresses only.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -45,6 +46,8 @@ struct options {
     std::size_t connections = 64;
     double seconds = 5;
     double warmup = 0;
+    double ramp = 0;
+    double grace = 10;
     std::uint64_t requests = 0;  // 0: until the time is up
     double rate = 0;             // requests a second; 0: as fast as they are answered
     std::string body;
@@ -211,15 +214,24 @@ class generator {
         measure_from_ = after(options_.warmup);
         stop_at_ = after(options_.warmup + options_.seconds);
         if (options_.rate > 0) schedule_from(begin);
-        for (auto& c : clients_)
-            connect(c);
+        const auto connect_due = [&] {
+            const double part = std::chrono::duration<double>(steady::now() - begin).count() /
+                                std::max(options_.ramp, 1e-9);
+            const auto due = static_cast<std::size_t>(std::min(part, 1.0) *
+                                                      static_cast<double>(clients_.size()));
+            while (connected_ < due)
+                connect(clients_[connected_++]);
+            return connected_ < clients_.size();
+        };
         std::array<epoll_event, 256> got{};
         std::array<char, 65536> buffer{};
-        while (active_ > 0) {
-            const int n = ::epoll_wait(epoll_, got.data(), static_cast<int>(got.size()), 100);
+        for (bool more = true; more || active_ > 0;) {
+            if (more) more = connect_due();
+            const int n =
+                ::epoll_wait(epoll_, got.data(), static_cast<int>(got.size()), more ? 5 : 100);
             const auto now = steady::now();
             // A stream or answer under way may end, but not for ever.
-            if (now > stop_at_ + std::chrono::seconds(10)) break;
+            if (now > stop_at_ + std::chrono::duration<double>(options_.grace)) break;
             for (int i = 0; i < n; ++i) {
                 if (auto* const c = static_cast<client*>(got[static_cast<std::size_t>(i)].data.ptr))
                     serve(*c, buffer);
@@ -359,11 +371,12 @@ class generator {
                 return;
             }
             const std::string_view in(buffer.data(), static_cast<std::size_t>(n));
-            if (!c.first_seen) {
+            const auto state = c.reader.feed(in);
+            if (!c.first_seen && !c.reader.body().empty()) {
                 c.first_seen = true;
                 if (c.began >= measure_from_) totals_.first_us.push_back(since(c.began));
             }
-            switch (c.reader.feed(in)) {
+            switch (state) {
                 case answer_reader::state::more:
                     break;
                 case answer_reader::state::broken:
@@ -454,6 +467,7 @@ class generator {
     steady::duration between_{};
     std::vector<client*> free_;  // wait for what is due
     std::size_t active_ = 0;
+    std::size_t connected_ = 0;  // of the clients, at least once
     std::uint64_t started_ = 0;
     steady::time_point measure_from_;
     steady::time_point stop_at_;
@@ -501,6 +515,10 @@ options read_options(int count, char** words) {
             o.seconds = std::strtod(value, nullptr);
         } else if (name == "--warmup") {
             o.warmup = std::strtod(value, nullptr);
+        } else if (name == "--ramp") {
+            o.ramp = std::strtod(value, nullptr);
+        } else if (name == "--grace") {
+            o.grace = std::strtod(value, nullptr);
         } else if (name == "--requests") {
             o.requests = std::strtoull(value, nullptr, 10);
         } else if (name == "--rate") {

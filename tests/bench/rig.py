@@ -6,15 +6,21 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 os.environ.setdefault("KEYWHEEL", str(ROOT / "build/release/keywheel"))
 import harness  # noqa: E402  (needs the path and the variable above)
+
+# Thousands of streams, for whatever is started from here.
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
 LOAD = pathlib.Path(harness.PROGRAM).parent / "tests/kw_load"
 REQUEST_BYTES, ANSWER_BYTES = 1500, 1400
@@ -127,11 +133,12 @@ def load_argv(url, body, seconds, connections, stream=False, key=harness.ACCESS_
     return [str(a) for a in argv] + (["--stream"] if stream else [])
 
 
-def run_load(url, body, seconds, *load, **options):
-    done = subprocess.run(load_argv(url, body, seconds, *load, **options), stdout=subprocess.PIPE, text=True,
+def run_load(url, body, seconds, connections, stream=False, *key, **options):
+    done = subprocess.run(load_argv(url, body, seconds, connections, stream, *key, **options), stdout=subprocess.PIPE, text=True,
                           timeout=seconds + 60, preexec_fn=lambda: os.sched_setaffinity(0, {OTHER_CORE}))
     got = json.loads(done.stdout)
-    if done.returncode != 0:
+    # Streams longer than a round are judged by what came of them.
+    if got["wrong"] or not got["events" if stream else "requests"]:
         raise SystemExit(f"bench: wrong answers: {got}")
     return got
 
@@ -162,6 +169,17 @@ def tokens_for_answer(mock, wanted=ANSWER_BYTES) -> int:
         return len(answer.body)
     short, long = size(50), size(250)
     return max(1, round(50 + (wanted - short) * 200 / (long - short)))
+
+
+def round_trips(redis, stop, out):
+    """Times a PING every 5 ms, in microseconds, until told to stop."""
+    with socket.create_connection(("127.0.0.1", redis.port), timeout=5) as link:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while not stop.wait(0.005):
+            began = time.perf_counter()
+            link.sendall(b"PING\r\n")
+            link.recv(64)
+            out.append((time.perf_counter() - began) * 1e6)
 
 
 def verdict(good) -> int:
