@@ -297,6 +297,7 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
         framing = net::framing::length;
         length = edits_.size_after(body_.text().size());
     }
+    const std::string traceparent = trace_ ? trace_->upstream_traceparent() : std::string();
     upstream_head_.clear();
     // The key, our Host and the framing come on top of what the client sent.
     upstream_head_.reserve(head_.raw().size() + 512);
@@ -315,6 +316,7 @@ net::task<upstream_call::outcome> exchange::dispatch(const pool::picked& picked)
              snap_.settings->upstream.keep_organization_headers || !own_credential_.empty(),
          .organization = picked.organization(),
          .project = picked.project(),
+         .traceparent = traceparent,
          .own_lines = upgrade_ ? std::string_view(upgrade_->lines) : std::string_view()});
 
     const mono_time limit =
@@ -403,6 +405,9 @@ net::task<exchange::step> exchange::after_failure(pool::picked& picked, pool::up
     if (picked.of->automatic) w_.shared().health.apply(picked.slot, v, w_.mono(), w_.wall());
     w_.metrics().count_attempt_failed(r.status ? std::string_view("status")
                                                : pool::to_string(r.transport));
+    if (trace_)
+        trace_->end_try(r.status, r.status ? std::string_view() : pool::to_string(r.transport),
+                        w_.wall());
     log::event(log::level::debug, "attempt.failed",
                {{"request_id", record_.id},
                 {"key", key_alias_},

@@ -1,5 +1,7 @@
 // The books of an exchange: the journal's start and end, usage, cost, metrics and the access log.
+#include "core/incidents.hpp"
 #include "core/log.hpp"
+#include "core/spans.hpp"
 #include "proxy/exchange.hpp"
 #include "proxy/worker.hpp"
 #include "usage/estimate.hpp"
@@ -40,6 +42,34 @@ void exchange::note_key(const pool::picked& picked) {
     record_.model_served = route_.model;
     key_alias_ = picked.key->alias;
     group_ppm_ = picked.of->multiplier_ppm;
+    if (trace_) trace_try(picked);
+}
+
+void exchange::begin_trace() {
+    const auto sent = parse_traceparent(head_.find(net::header_id::traceparent));
+    if (exchange_trace::wanted(sent, snap_.settings->tracing.sample_ratio.value, w_.random()))
+        trace_ = std::make_unique<exchange_trace>(sent, record_.started, w_.random());
+}
+
+void exchange::trace_try(const pool::picked& picked) {
+    const auto& to = target_of(picked).connect.to;
+    trace_->begin_try({.model = route_.model,
+                       .provider = record_.provider,
+                       .group = record_.group_id,
+                       .key = key_alias_,
+                       .host = to.host,
+                       .port = to.port},
+                      endpoint_.family, w_.wall());
+}
+
+// What an operator may want to be told of.
+void exchange::note_incident(errc code) {
+    incidents* const noticed = w_.shared().noticed;
+    if (noticed == nullptr) return;
+    if (code == errc::model_not_served)
+        noticed->note(incidents::what::unknown_model, route_.model);
+    else if (code == errc::invalid_api_key)
+        noticed->note(incidents::what::refused_credential, client_.address.to_string());
 }
 
 void exchange::book_start(const pool::picked&) {
@@ -123,7 +153,10 @@ void exchange::finish(store::exchange_end end, errc code) {
     if (finished_) return;
     finished_ = true;
     record_.end = end;
-    if (code != errc::ok) record_.error_code = to_string(code);
+    if (code != errc::ok) {
+        record_.error_code = to_string(code);
+        note_incident(code);
+    }
     // Sums by model count what was served: a made-up name must not become a subject of its own.
     if (end == store::exchange_end::refused || end == store::exchange_end::failed)
         record_.model_served.clear();
@@ -148,6 +181,7 @@ void exchange::finish(store::exchange_end end, errc code) {
         first_content_ == mono_time{} ? 0 : micros(first_content_ - started_);
     w_.metrics().count(record_, key_alias_, first_token_us);
     if (session_kind_ != pool::session_policy::off) w_.metrics().count_session(record_.tokens);
+    if (trace_) w_.shared().spans->push(trace_->finish(record_, head_.method(), w_.wall()));
     log::event(log::level::info, "request.done",
                {{"request_id", record_.id},
                 {"endpoint", record_.endpoint},

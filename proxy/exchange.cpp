@@ -2,6 +2,7 @@
 #include "proxy/exchange.hpp"
 
 #include "auth/credential.hpp"
+#include "core/spans.hpp"
 #include "proxy/identity.hpp"
 #include "proxy/worker.hpp"
 
@@ -30,6 +31,7 @@ exchange::exchange(worker& w, client_connection& client, const net::http_head& h
     endpoint_ = usage::classify(head.method(), head.path());
     record_.endpoint = endpoint_.family;
     if (endpoint_.dialect == usage::dialect::anthropic) shape_ = error_shape::anthropic;
+    if (w.shared().spans != nullptr && w.shared().spans->on()) begin_trace();
     w_.metrics().exchanges_running.add(1);
     w_.shared().now.exchanges.fetch_add(1, std::memory_order_relaxed);
 }

@@ -24,6 +24,7 @@
 #include "proxy/affinity.hpp"
 #include "proxy/client_connection.hpp"
 #include "proxy/error_response.hpp"
+#include "proxy/exchange_trace.hpp"
 #include "proxy/lease_renewer.hpp"
 #include "proxy/relay.hpp"
 #include "proxy/request_body.hpp"
@@ -81,6 +82,7 @@ class exchange {
     [[nodiscard]] store::admit_request admission_request() const;
     [[nodiscard]] std::string rate_limit_lines() const;
     void settle_limits();
+    void note_budgets() const;
 
     // ---- the line for a slot of the access key (queue.cpp)
     [[nodiscard]] std::size_t queue_size() const noexcept;  // 0: nobody waits
@@ -176,6 +178,11 @@ class exchange {
     void settle_usage();
     void finish(store::exchange_end end, errc code);
     void book_abandoned();
+    void note_incident(errc code);
+
+    // ---- traces (booking.cpp)
+    void begin_trace();
+    void trace_try(const pool::picked& picked);
 
     worker& w_;
     client_connection& client_;
@@ -224,6 +231,7 @@ class exchange {
     std::uint64_t session_ = 0;                                      // its name's hash; 0: none
     std::uint64_t turn_ = 0;  // of the state that an answer has given the client; 0: none
 
+    std::unique_ptr<exchange_trace> trace_;    // null: not traced
     std::unique_ptr<socket_upgrade> upgrade_;  // null: no WebSocket
     std::int64_t socket_tokens_ = 0;           // of its responses, which have records of their own
 

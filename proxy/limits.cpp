@@ -4,6 +4,7 @@
 #include <memory>
 #include <thread>
 
+#include "core/incidents.hpp"
 #include "proxy/exchange.hpp"
 #include "proxy/rate_limit_headers.hpp"
 #include "proxy/worker.hpp"
@@ -125,6 +126,7 @@ bool exchange::wants_slot(const store::admit_answer& answer) const noexcept {
 // again: admitted; otherwise the client has been told why not.
 net::task<exchange::step> exchange::take(store::admit_answer answer) {
     limit_states_ = std::move(answer.states);
+    note_budgets();
     if (answer.is == outcome::admitted) {
         admitted_ = true;
         w_.leases()->keep(lease_);
@@ -132,6 +134,20 @@ net::task<exchange::step> exchange::take(store::admit_answer answer) {
     }
     if (answer.is == outcome::unavailable) co_return co_await refuse_admission(unknown_limits());
     co_return co_await refuse_by_limit(answer.refused_by, answer.retry_in);
+}
+
+// Of a key whose budget is near its end, so that its owner can be told.
+void exchange::note_budgets() const {
+    const double share = snap_.settings->notifications.budget_warning / 100.0;
+    if (share == 0 || w_.shared().noticed == nullptr) return;
+    const auto& limits = access_->limits.set->items();
+    for (std::size_t i = 0; i < limits.size() && i < limit_states_.size(); ++i) {
+        if (limits[i].kind != store::limit_kind::budget ||
+            static_cast<double>(limit_states_[i].used) < static_cast<double>(limits[i].cap) * share)
+            continue;
+        w_.shared().noticed->note(incidents::what::budget_near_end, access_->id);
+        return;
+    }
 }
 
 net::task<exchange::step> exchange::refuse_admission(error e) {

@@ -58,6 +58,8 @@ bool stays_here(const net::http_head::header& h, const upstream_head& head) noex
             return !head.keep_account_headers || !head.project.empty();
         case header_id::accept_encoding:
             return head.identity_encoding;
+        case header_id::traceparent:
+            return !head.traceparent.empty();
         case header_id::other:
             return is_forwarding(h.name) || is_handshake(h.name);
         default:
@@ -93,6 +95,7 @@ void append_upstream_head(std::string& out, const upstream_head& head) {
     }
     if (!head.organization.empty()) append_line(out, "OpenAI-Organization", head.organization);
     if (!head.project.empty()) append_line(out, "OpenAI-Project", head.project);
+    if (!head.traceparent.empty()) append_line(out, "traceparent", head.traceparent);
     if (head.identity_encoding) out += "Accept-Encoding: identity\r\n";
     if (head.framing == net::framing::length) {
         out += "Content-Length: ";

@@ -30,8 +30,9 @@ struct upstream_head {
     bool keep_account_headers = false;   // OpenAI-Organization, OpenAI-Project of the client
     std::string_view organization = {};  // of the group's, in place of the client's
     std::string_view project = {};
-    std::string_view method = {};     // instead of the client's
-    std::string_view own_lines = {};  // whole header lines, each with its CRLF
+    std::string_view traceparent = {};  // in place of the client's
+    std::string_view method = {};       // instead of the client's
+    std::string_view own_lines = {};    // whole header lines, each with its CRLF
 };
 void append_upstream_head(std::string& out, const upstream_head& head);
 

@@ -4,6 +4,7 @@
 namespace kw::proxy {
 namespace {
 
+constexpr auto exchanges_help = "Requests, by whether they ended in an error of the server (5xx).";
 constexpr auto session_tries = "keywheel_session_tries_total";
 constexpr auto session_tries_help =
     "Tries of clients' sessions: on the session's key, on its first, or on another because that "
@@ -25,6 +26,9 @@ worker_metrics::worker_metrics(metrics::registry& registry)
                                                    {{"kind", "reused"}})),
       records_lost(registry.counter("keywheel_records_lost_total",
                                     "Records of requests that the full journal did not take.")),
+      served(registry.counter("keywheel_exchanges_total", exchanges_help, {{"end", "served"}})),
+      server_errors(
+          registry.counter("keywheel_exchanges_total", exchanges_help, {{"end", "server_error"}})),
       sessions_open(
           registry.gauge("keywheel_client_connections_open", "Client connections open now.")),
       exchanges_running(registry.gauge("keywheel_exchanges_running", "Requests being served now.")),
@@ -68,6 +72,7 @@ void worker_metrics::count(const store::ledger_record& r, const std::string& key
             metrics::latency_bounds(), {{"endpoint", r.endpoint}, {"group", r.group_id}});
     }
     group.requests->add();
+    (r.status >= 500 ? server_errors : served).add();
     group.latency->observe(static_cast<double>(r.total_us) * 1e-6);
     if (first_token_us > 0) first_token_.observe(static_cast<double>(first_token_us) * 1e-6);
     if (r.attempts > 0) overhead_.observe(static_cast<double>(r.overhead_us) * 1e-6);

@@ -30,6 +30,8 @@ class worker_metrics {
     metrics::counter& upstream_connections_new;
     metrics::counter& upstream_connections_reused;
     metrics::counter& records_lost;
+    metrics::counter& served;
+    metrics::counter& server_errors;
     metrics::gauge& sessions_open;
     metrics::gauge& exchanges_running;
     metrics::gauge& sockets_open;

@@ -34,6 +34,11 @@
 #include "store/journal.hpp"
 #include "usage/late_work.hpp"
 
+namespace kw {
+class incidents;
+class span_queue;
+}  // namespace kw
+
 namespace kw::net {
 class tls_server_context;
 }
@@ -69,6 +74,8 @@ struct services {
     // Any thread: an answer has told that long-lived work has ended, and what it cost.
     std::function<void(usage::late_state)> late_seen;
     store::object_desk* objects = nullptr;         // null: accounts of objects are not kept
+    incidents* noticed = nullptr;                  // null: nobody wants to know
+    span_queue* spans = nullptr;                   // null: nothing is traced
     std::shared_ptr<net::tls_server_context> tls;  // null: plain HTTP
     pool::session_table sessions{};
     load now;
