@@ -79,8 +79,8 @@ class gate {
                     .declared = services_.declared_groups,
                     .access_keys = services_.access_keys,
                     .follow = services_.follow}),
-          door_(std::move(guard), records_, services_.pepper, services_.clock, services_.registry) {
-    }
+          door_(std::move(guard), records_, services_.pepper, services_.clock, services_.registry,
+                services_.noticed) {}
 
     // The answer, or what brings it about.
     struct outcome {

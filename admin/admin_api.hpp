@@ -13,6 +13,7 @@
 #include "auth/admin_guard.hpp"
 #include "auth/role.hpp"
 #include "core/clock.hpp"
+#include "core/error.hpp"
 #include "core/ids.hpp"
 #include "core/secret.hpp"
 #include "net/control_port.hpp"
@@ -29,9 +30,11 @@ class key_book;
 class master_key_keeper;
 class waiting_lines;
 }  // namespace auth
+class incidents;
 namespace config {
+struct channel_settings;
 struct settings;
-}
+}  // namespace config
 namespace pool {
 class state_table;
 class health;
@@ -90,6 +93,12 @@ struct admin_services {
     auth::master_key_keeper* master_keys = nullptr;  // null: it is fixed
     // Asks providers for the quotas of all keys; for how many. Empty: none is asked.
     std::function<std::size_t()> sync_quotas = {};
+    // Sends a test by this channel; the answer comes once. Empty: there are no notifications.
+    std::function<void(config::channel_settings, std::function<void(result<void>)>)> test_channel =
+        {};
+    // How a channel's deliveries go in this process, as JSON; "": nothing is known.
+    std::function<std::string(const std::string& channel_id)> deliveries_of = {};
+    incidents* noticed = nullptr;
     // What a provider told of a key, as JSON; "": nothing.
     std::function<std::string(const std::string& key_id)> quota_of = {};
 };

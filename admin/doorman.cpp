@@ -5,6 +5,7 @@
 
 #include "admin/call.hpp"
 #include "auth/admin_account.hpp"
+#include "core/incidents.hpp"
 #include "core/log.hpp"
 #include "core/metrics.hpp"
 
@@ -32,12 +33,13 @@ reply wait_answer(std::chrono::milliseconds wait) {
 }  // namespace
 
 doorman::doorman(auth::admin_guard guard, catalogue& records, const secret& pepper,
-                 const clock_source& clock, metrics::registry& registry)
+                 const clock_source& clock, metrics::registry& registry, incidents* noticed)
     : guard_(std::move(guard)),
       records_(records),
       pepper_(pepper),
       clock_(clock),
       registry_(registry),
+      noticed_(noticed),
       names_(name_limits) {}
 
 void doorman::set_guard(auth::admin_guard guard) {
@@ -203,6 +205,7 @@ void doorman::note_refusal(std::string_view reason, const std::string& source,
         .add();
     // A call without a credential is no news.
     if (reason == "missing") return;
+    if (noticed_ != nullptr) noticed_->note(incidents::what::refused_credential, source);
     std::string key(reason);
     if (!presented.empty()) {
         crypto::hmac_sha256 hash(pepper_);

@@ -15,9 +15,12 @@
 #include "core/clock.hpp"
 #include "net/control_port.hpp"
 
-namespace kw::metrics {
+namespace kw {
+class incidents;
+namespace metrics {
 class registry;
 }
+}  // namespace kw
 
 namespace kw::admin {
 
@@ -25,7 +28,7 @@ namespace kw::admin {
 class doorman {
   public:
     doorman(auth::admin_guard guard, catalogue& records, const secret& pepper,
-            const clock_source& clock, metrics::registry& registry);
+            const clock_source& clock, metrics::registry& registry, incidents* noticed = nullptr);
 
     struct verdict {
         std::optional<caller> who;  // none: `refused`
@@ -78,6 +81,7 @@ class doorman {
     const secret& pepper_;
     const clock_source& clock_;
     metrics::registry& registry_;
+    incidents* noticed_;
     auth::throttle names_;
     auth::refusal_book refused_;
     summary summary_;

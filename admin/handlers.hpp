@@ -90,6 +90,13 @@ result<reply> delete_token(call& c);
 // audit.cpp
 result<reply> list_audit(call& c);
 result<reply> list_refusals(call& c);
+// notifications.cpp
+result<reply> list_channels(call& c);
+result<reply> show_channel(call& c);
+result<reply> create_channel(call& c);
+result<reply> update_channel(call& c);
+result<reply> delete_channel(call& c);
+result<reply> test_channel(call& c);
 // leases.cpp
 result<reply> list_leases(call& c);
 result<reply> end_lease(call& c);

@@ -72,6 +72,8 @@ constexpr std::array admins{
     page, limit};
 constexpr std::array tokens{role, search("in id or name"), sort("id,name,role,created,expires_at"),
                             page, limit};
+constexpr std::array channels{disabled, search("in id, name or type"), sort("id,name,type"), page,
+                              limit};
 constexpr std::array audit{
     query_param{"actor", "id or name of who did it"},
     query_param{"event", "kind of entry", word, "change,call,export,login,logout,refused"},
@@ -152,6 +154,7 @@ constexpr entry table[] = {
     {"GET", "/admin/access-keys", access_keys},
     {"DELETE", "/admin/access-keys/{id}", purge},
     {"GET", "/admin/config/versions", versions},
+    {"GET", "/admin/notifications", channels},
     {"GET", "/admin/leases", leases},
     {"GET", "/admin/queue", queue},
     {"GET", "/admin/admins", admins},

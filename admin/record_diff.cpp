@@ -75,6 +75,8 @@ const shown_fields shown[] = {
       "queue_timeout_s",
       "permissions",
       "lease"}},
+    {"notification_channel",
+     {"id", "name", "type", "disabled", "events", "content_type", "chat", "user", "from", "to"}},
     {"lease_book", {"leases"}},
     // Settings that are secrets are never stored.
     {"config", {"version", "at_ms", "by", "action", "values"}},

@@ -8,6 +8,7 @@
 #include "admin/group_edit.hpp"
 #include "admin/key_edit.hpp"
 #include "auth/authenticator.hpp"
+#include "config/channel.hpp"
 #include "config/settings.hpp"
 #include "pool/sealed_proxy.hpp"
 #include "pool/strategy.hpp"
@@ -214,6 +215,55 @@ verdict close_access_key(call& c, import_state& state, parcel& item, const json:
     return {};
 }
 
+// ---- channels of notifications
+
+void hide_channel(const call&, const std::string&, json::object& data) {
+    data.erase("sealed");
+    data.erase("body");  // a template may hold what is meant for its receiver alone
+}
+
+bool open_channel(const call& c, const std::string& id, json::object& data) {
+    const auto sealed = text_of(data, "sealed");
+    data.erase("sealed");
+    if (sealed.empty()) return true;
+    const auto opened = c.services.sealer.open(sealed, id);
+    boost::system::error_code failed;
+    auto secrets = json::parse(opened ? opened->reveal() : std::string_view(), failed);
+    if (failed || !secrets.is_object()) return false;
+    data["secrets"] = std::move(secrets);
+    return true;
+}
+
+verdict close_channel(call& c, import_state&, parcel& item, const json::object* before) {
+    auto& data = *item.data;
+    if (!good_group_id(item.id) || text_of(data, "id") != item.id)
+        return refused("the id is not a channel's");
+    data.erase("sealed");  // under another master key
+    const auto held = before == nullptr ? std::string() : text_of(*before, "sealed");
+    if (const auto* given = data.if_contains("secrets"); given != nullptr) {
+        const secret plain(json::serialize(*given));
+        const auto opened = c.services.sealer.open(held, item.id);
+        data["sealed"] = opened && *opened == plain ? held : c.services.sealer.seal(plain, item.id);
+        data.erase("secrets");
+    } else if (before != nullptr) {
+        if (!held.empty()) data["sealed"] = held;
+        if (const auto* body = before->if_contains("body"); body != nullptr) data["body"] = *body;
+    } else {
+        return refused("the document does not hold its secrets");
+    }
+    const auto channel =
+        config::channel_from_json(json::serialize(data), item.id, c.services.sealer);
+    if (!channel) return refused(channel.error().context);
+    const auto fault = config::fault_of(*channel, c.services.settings()->upstream.allow_link_local);
+    if (fault)
+        return refused("its " + std::string(fault->field) + " " + std::string(fault->reason));
+    // As it is written here: what the document has beside that is left out.
+    data =
+        json::parse(config::channel_to_json(*channel, c.services.sealer, text_of(data, "sealed")))
+            .get_object();
+    return {};
+}
+
 // ---- settings
 
 void hide_nothing(const call&, const std::string&, json::object&) {}
@@ -240,6 +290,7 @@ constexpr portable_kind kinds[] = {
     {group_kind, hide_group, open_group, close_group},
     {key_kind, hide_key, open_key, close_key},
     {auth::access_key_kind, hide_access_key, open_access_key, close_access_key},
+    {config::channel_record, hide_channel, open_channel, close_channel},
     {config::stored_kind, hide_nothing, open_nothing, close_config},
 };
 

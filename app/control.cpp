@@ -184,6 +184,9 @@ void runtime::impl::publish() {
 
 void runtime::impl::report(const std::vector<pool::health_event>& events) {
     for (const auto& e : events) {
+        const auto key = catalog_->keys().find(e.key_id);
+        const std::string alias = key == catalog_->keys().end() ? e.key_id : key->second->alias;
+        tell_of(e, alias);
         if (e.kind != pool::health_event::kind_t::state_changed) {
             const bool open = e.kind == pool::health_event::kind_t::breaker_opened;
             log::event(open ? log::level::error : log::level::info,
@@ -191,9 +194,8 @@ void runtime::impl::report(const std::vector<pool::health_event>& events) {
                        {{"host", e.host}});
             continue;
         }
-        const auto key = catalog_->keys().find(e.key_id);
         log::event(log::level::warn, "key.state_changed",
-                   {{"key", key == catalog_->keys().end() ? e.key_id : key->second->alias},
+                   {{"key", alias},
                     {"from", pool::to_string(e.from)},
                     {"to", pool::to_string(e.to)},
                     {"reason", pool::to_string(e.reason)},
@@ -328,6 +330,7 @@ net::task<void> runtime::impl::second_rounds() {
         quotas_->run_due({quota.interval, quota.jitter, quota.parallel});
         admin_->tick();
         leases_->sweep();
+        notice_round();
         if (mono >= next_clean_up) {
             const auto removed = store_->clean_up();
             next_clean_up = mono + (removed && *removed > 0 ? 1s : 60s);

@@ -20,13 +20,13 @@ std::string next_key(const config::settings& s) {
     return own_key(s) + ".next";
 }
 
+}  // namespace
+
 std::string name_of_process() {
     std::array<char, 256> host{};
     ::gethostname(host.data(), host.size() - 1);
     return std::string(host.data()) + " (process " + std::to_string(::getpid()) + ")";
 }
-
-}  // namespace
 
 void runtime::impl::open_sealer() {
     const auto& s = loaded_.values.store;

@@ -357,6 +357,12 @@ void runtime::impl::open_listeners() {
             .leases = leases_.get(),
             .master_keys = resealer_.get(),
             .sync_quotas = [this] { return quotas_->sync_all(); },
+            .test_channel =
+                [this](config::channel_settings to, std::function<void(result<void>)> done) {
+                    notifier_->test(std::move(to), std::move(done));
+                },
+            .deliveries_of = [this](const std::string& id) { return deliveries_of(id); },
+            .noticed = &noticed_,
             .quota_of = [this](const std::string& id) { return quotas_->describe(id); }},
         std::move(*guard));
     make_late_biller();
@@ -380,6 +386,8 @@ void runtime::impl::open_listeners() {
                     [this, s = std::move(state)]() mutable { late_->seen(std::move(s)); });
             },
         .objects = objects_.get(),
+        .noticed = &noticed_,
+        .spans = &spans_,
         .tls = tls,
         .now = {},
         .draining = {},
@@ -402,6 +410,7 @@ void runtime::impl::open_listeners() {
                                             .port = loaded_.values.admin.port,
                                             .reuse_port = false});
     watch_metrics();
+    make_notifier();
 }
 
 // Where /admin can be reached.
@@ -476,6 +485,7 @@ void runtime::start() {
         net::spawn("rounds", m.second_rounds());
         net::spawn("watch", m.watch_rounds());
         net::spawn("late work", m.late_rounds());
+        net::spawn("traces", m.trace_rounds());
     });
     log::event(log::level::info, "server.started",
                {{"version", KEYWHEEL_VERSION},
@@ -512,6 +522,7 @@ void runtime::stop(const std::function<bool()>& hurry) {
         t->stop();
         t->join();
     }
+    m.flush_traces();
     m.stopping_ = true;
     m.control_.stop();
     m.control_.join();

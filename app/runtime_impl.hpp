@@ -7,6 +7,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,7 +24,9 @@
 #include "core/clock.hpp"
 #include "core/crypto.hpp"
 #include "core/ids.hpp"
+#include "core/incidents.hpp"
 #include "core/metrics.hpp"
+#include "core/spans.hpp"
 #include "jobs/account_labels.hpp"
 #include "jobs/budget_loader.hpp"
 #include "jobs/cap_lessee.hpp"
@@ -31,12 +35,15 @@
 #include "jobs/key_sharer.hpp"
 #include "jobs/key_tester.hpp"
 #include "jobs/late_biller.hpp"
+#include "jobs/notifier.hpp"
 #include "jobs/prober.hpp"
 #include "jobs/quota_sync.hpp"
 #include "jobs/resealer.hpp"
 #include "jobs/seed.hpp"
 #include "jobs/side_thread.hpp"
 #include "jobs/snapshot_saver.hpp"
+#include "jobs/span_exporter.hpp"
+#include "jobs/watcher.hpp"
 #include "mock/mock_upstream.hpp"
 #include "net/control_port.hpp"
 #include "net/resolver.hpp"
@@ -54,6 +61,9 @@
 namespace kw::app {
 
 [[nodiscard]] std::int64_t modified_at(const std::string& path) noexcept;  // 0: no such file
+
+// Host and process, for a person.
+[[nodiscard]] std::string name_of_process();
 
 [[nodiscard]] pool::health_settings health_of(const config::pool_settings& s);
 
@@ -99,6 +109,20 @@ struct runtime::impl final : net::control_port, admin::config_port {
     void report_expired_keys();
     [[nodiscard]] std::optional<jobs::probe_subject> find_probe(const std::string& key_id);
     [[nodiscard]] net::task<result<std::string>> ask_quota(std::string key_id);
+    // ---- what operators are told (notices.cpp)
+    void make_notifier();
+    [[nodiscard]] net::task<result<void>> send_notice(config::channel_settings to,
+                                                      jobs::notice_message m);
+    [[nodiscard]] std::vector<config::channel_settings> channels();
+    void tell_of(const pool::health_event& e, const std::string& alias);
+    [[nodiscard]] jobs::readings read_now();
+    void look_at_budgets();
+    void notice_round();
+    [[nodiscard]] net::task<result<int>> send_traces(net::http_request r);
+    net::task<void> trace_rounds();
+    void flush_traces();
+    [[nodiscard]] std::string deliveries_of(const std::string& channel_id) const;
+
     void make_late_biller();
     void count_late(const store::ledger_record& record, const std::string& exchange_id);
     [[nodiscard]] net::task<void> ask_for_late(jobs::late_biller::debt debt);
@@ -172,6 +196,21 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::unique_ptr<jobs::prober> prober_;
     std::unique_ptr<jobs::key_tester> tester_;
     std::unique_ptr<jobs::quota_sync> quotas_;
+    struct read_channel {
+        std::uint64_t revision = 0;
+        std::optional<config::channel_settings> channel;  // none: it does not open
+    };
+    incidents noticed_;  // by workers and admin API
+    span_queue spans_;
+    std::unique_ptr<jobs::span_exporter> traces_;
+    std::unique_ptr<jobs::notifier> notifier_;
+    std::unique_ptr<jobs::watcher> watcher_;
+    std::map<std::string, read_channel> channels_;
+    std::set<std::string> near_keys_;            // access keys with a budget near its end
+    std::vector<metrics::gauge*> budgets_near_;  // by period
+    metrics::gauge* certificate_end_ = nullptr;  // null: no TLS
+    std::uint64_t memory_limit_ = 0;
+    double cpus_ = 1;
     std::vector<std::unique_ptr<net::worker_thread>> threads_;
     std::vector<std::unique_ptr<proxy::worker>> workers_;
     std::atomic<bool> ready_{false};

@@ -249,6 +249,20 @@ result<std::shared_ptr<const proxy::snapshot>> snapshot_builder::build(
     return last_ = next;
 }
 
+result<snapshot_builder::way_out> snapshot_builder::way_to(
+    const config::upstream_settings& settings, const std::string& host, bool tls) {
+    way_out out;
+    if (tls) {
+        auto context = tls_for(settings.tls_ca);
+        if (!context) return context.error();
+        out.tls = std::move(*context);
+    }
+    auto proxy = proxy_for(settings, {}, host);
+    if (!proxy) return proxy.error();
+    out.proxy = std::move(*proxy);
+    return out;
+}
+
 result<jobs::probe_target> snapshot_builder::probe_target(const config::settings& settings,
                                                           const pool::upstream_key& key,
                                                           const pool::group& group) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "config/settings.hpp"
@@ -30,6 +31,15 @@ class snapshot_builder {
     [[nodiscard]] result<jobs::probe_target> probe_target(const config::settings& settings,
                                                           const pool::upstream_key& key,
                                                           const pool::group& group);
+
+    // How a request of keywheel's own gets to that URL, by the upstream section.
+    struct way_out {
+        std::shared_ptr<net::tls_client_context> tls;  // null: plain
+        std::optional<net::egress_proxy> proxy;
+    };
+    // errc::invalid_argument: a CA file or egress proxy that cannot be used.
+    [[nodiscard]] result<way_out> way_to(const config::upstream_settings& settings,
+                                         const std::string& host, bool tls);
 
     // As of the last build.
     [[nodiscard]] std::shared_ptr<const usage::price_table> prices() const { return prices_; }

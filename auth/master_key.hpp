@@ -59,7 +59,8 @@ struct master_key_answer {
 [[nodiscard]] result<master_key_answer> answer_from(const store::record& r);
 
 // The kinds of records that may hold a sealed text.
-inline constexpr std::string_view sealed_kinds[] = {"upstream_key", "group", "setting"};
+inline constexpr std::string_view sealed_kinds[] = {"upstream_key", "group", "setting",
+                                                    "notification_channel"};
 // The id of the master key that sealed the record's secret; "" if it holds none.
 [[nodiscard]] std::string_view sealed_by(const store::record& r) noexcept;
 // The same record, sealed by the key that seals. errc::invalid_argument: it does not open.

@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "auth/admin_account.hpp"
+#include "config/channel.hpp"
 #include "core/log.hpp"
+#include "jobs/notifier.hpp"
 #include "pool/sealed_proxy.hpp"
 
 namespace kw::jobs {
@@ -18,11 +20,12 @@ void complain(const store::record& r, const error& e) {
 // A login is no reason for another snapshot, and the file of the last one needs no passwords.
 // What a provider says of a quota goes to the pool's state, not into a snapshot.
 bool changes_no_snapshot(std::string_view kind) noexcept {
-    return kind == pool::quota_kind;
+    return kind == pool::quota_kind || kind == config::channel_record;
 }
 
-bool is_for_admins_alone(std::string_view kind) noexcept {
-    return kind == auth::admin_kind || kind == auth::admin_token_kind;
+bool is_read_elsewhere(std::string_view kind) noexcept {
+    return kind == auth::admin_kind || kind == auth::admin_token_kind ||
+           kind == notice_claim_record;
 }
 
 }  // namespace
@@ -43,7 +46,7 @@ result<bool> catalog::refresh() {
         from_file_ = false;
         revision_ = got->revision;
         for (const store::change& c : got->items) {
-            if (is_for_admins_alone(c.after.kind)) continue;
+            if (is_read_elsewhere(c.after.kind)) continue;
             changed = changed || !changes_no_snapshot(c.after.kind);
             if (c.erased)
                 drop(c.after.kind, c.after.id);

@@ -87,13 +87,14 @@ void quota_sync::take_in(const quota_settings& settings) {
     for (const store::record* r : catalog_.of_kind(pool::quota_kind)) {
         auto& known = readings_[r->id];
         if (known.revision == r->revision) continue;
-        known = {.revision = r->revision, .at_ms = 0, .remaining = {}};
+        known = {.revision = r->revision, .at_ms = 0, .remaining = {}, .allowance = {}};
         boost::system::error_code failed;
         const auto v = json::parse(r->json, failed);
         if (failed || !v.is_object()) continue;
         if (const auto* at = v.get_object().if_contains("at_ms"); at != nullptr && at->is_int64())
             known.at_ms = at->get_int64();
         known.remaining = number_at(v, "/remaining");
+        known.allowance = number_at(v, "/allowance");
     }
     const auto now_ms = unix_ms(clock_.wall());
     for (const auto& [id, known] : readings_) {
@@ -200,6 +201,14 @@ void quota_sync::note(const std::string& key_id, const result<quota_reading>& go
     if (const auto put = store_.put(r); !put && put.error().code != errc::store_conflict)
         log::event(log::level::warn, "quota.not_stored",
                    {{"id", key_id}, {"reason", put.error().context}});
+}
+
+std::vector<quota_sync::told_quota> quota_sync::told() const {
+    std::vector<told_quota> out;
+    for (const auto& [id, r] : readings_)
+        if (r.remaining && r.allowance && catalog_.keys().contains(id))
+            out.push_back({id, *r.remaining, *r.allowance});
+    return out;
 }
 
 std::string quota_sync::describe(const std::string& key_id) const {

@@ -54,11 +54,20 @@ class quota_sync {
     // The key's reading as JSON, "" when there is none.
     [[nodiscard]] std::string describe(const std::string& key_id) const;
 
+    struct told_quota {
+        std::string key_id;
+        double remaining = 0;
+        double allowance = 0;
+    };
+    // Of the keys whose allowance is known, too.
+    [[nodiscard]] std::vector<told_quota> told() const;
+
   private:
     struct known_reading {
         std::uint64_t revision = 0;
         std::int64_t at_ms = 0;
         std::optional<double> remaining;
+        std::optional<double> allowance;
     };
     [[nodiscard]] const pool::quota_source* source_of(const pool::upstream_key& key) const;
     void take_in(const quota_settings& settings);

@@ -31,7 +31,8 @@ UPSTREAM = ("up-one", "up-two", "up-echo", "up-tls", "up-dns", "up-refused", "up
 OURS = ("access-env", "access-file", "access-limited", "admin", "master", "egress-password")
 CLIENTS = ("bearer", "x-api-key", "api-key", "x-goog-api-key", "query-key", "cookie", "basic", "proxy-authorization",
            "wrong-admin", "batch-invalid", "password", "wrong-password", "login-name", "admin-bearer", "admin-cookie", "csrf", "body", "broken-body", "query",
-           "imp-access", "passphrase", "wrong-passphrase", "group-proxy", "lease-body")
+           "imp-access", "passphrase", "wrong-passphrase", "group-proxy", "lease-body",
+           "notify-url", "notify-key", "notify-auth", "notify-bot", "notify-mail")
 
 CONFIG = """
 log: {{level: debug, http_heads: true}}
@@ -66,7 +67,8 @@ access_keys:
 
 def echo(connection, head, _body):
     """Quotes the key it was given, wherever an error can hold text."""
-    key = re.search(rb"(?i)\r\nauthorization: bearer (\S+)", head).group(1)
+    found = re.search(rb"(?i)\r\nauthorization: bearer (\S+)", head)
+    key = found.group(1) if found else head.split()[1]
     asked = re.search(rb"(?i)\r\nx-status: (\d+)", head)
     status = asked.group(1) if asked else b"401"
     body = (b'{"error":{"message":"Incorrect API key provided: %s.","type":"%s","param":"%s","code":"%s"}}'
@@ -81,7 +83,7 @@ class Secrets(harness.EndToEnd):
         self.shown = []  # (what, bytes)
         self.made = []  # texts that keywheel made for admins
         self.upstream = self.mock(tls=False)
-        echoing = ScriptedUpstream(echo)
+        echoing = self.echoing = ScriptedUpstream(echo)
         self.addCleanup(echoing.close)
         config = CONFIG.format(main=self.upstream.url, echo=echoing.url, untrusted=self.mock(name="untrusted").url,
                                **{name.replace("-", "_"): canary(name) for name in UPSTREAM + OURS})
@@ -275,6 +277,28 @@ class Secrets(harness.EndToEnd):
         self.assertEqual(post("/release", {"key": canary("up-raw")}).status, 200)
         self.show("/metrics", self.proxy.get("/metrics"))
 
+    def use_notifications(self):
+        """Channels of each kind: taken, shown, changed, refused, and tested where nobody listens or all is quoted back."""
+        url = f"http://127.0.0.1:{self.echoing.port}/{canary('notify-url')}?t={canary('notify-url')}"
+        channels = [{"id": "hook", "type": "webhook", "url": url, "key": canary("notify-key"),
+                     "authorization": "Bearer " + canary("notify-auth")},
+                    {"id": "bot", "type": "telegram", "url": "http://127.0.0.1:1", "chat": "1", "key": canary("notify-bot")},
+                    {"id": "mail", "type": "email", "url": "smtp://127.0.0.1:1", "user": "u", "key": canary("notify-mail"),
+                     "from": "a@example.com", "to": ["b@example.com"]},
+                    {"id": "ding", "type": "dingtalk", "url": url, "key": canary("notify-key")}]
+        for channel in channels:
+            at = "/admin/notifications/" + channel["id"]
+            self.assertEqual(self.admin("POST", "/admin/notifications", channel).status, 201)
+            self.assertEqual(self.admin("POST", "/admin/notifications", channel).status, 409)
+            self.assertEqual(self.admin("GET", at).status, 200)
+            self.assertEqual(self.admin("PUT", at, {"name": "n", "key": channel["key"]}).status, 200)
+            for field in ("url", "key"):
+                wrong = {field: channel[field] + "\n" + canary("notify-url")}
+                self.assertEqual(self.admin("PUT", at, wrong).status, 400)
+            self.assertFalse(self.admin("POST", at + "/test", {}).json()["data"]["delivered"])
+        self.admin("GET", "/admin/notifications")
+        self.admin("POST", "/admin/export", {})
+
     # Whose good answer is a secret; what they refuse is searched.
     REVEAL = {("get", "/admin/keys/export"), ("post", "/admin/export")}
 
@@ -340,6 +364,7 @@ class Secrets(harness.EndToEnd):
         made = self.use_admin()
         self.use_transfers()
         self.use_leases()
+        self.use_notifications()
         routes = self.every_route()
         self.assertGreaterEqual(len(made), 20, "the text of the new access key")
         harness.wait_until("all is stored", lambda: books.metric(self.proxy, "keywheel_journal_backlog_records") == 0)

@@ -98,12 +98,16 @@ TEST_CASE("what nobody asked for is refused by name", "[admin]") {
         "id");
     const auto ak =
         fixture::text(f.call("POST", "/admin/access-keys", R"({"name":"n"})", 201), "id");
+    f.call("POST", "/admin/notifications",
+           R"({"id":"hook","type":"webhook","url":"https://hooks.example/x","key":"canary-key"})",
+           201);
     for (const auto& route : admin_api::routes()) {
         std::string path(route.path);
         const auto at = path.find("{id}");
         if (at != std::string::npos)
             path.replace(at, 4,
-                         path.find("access-keys") != std::string::npos   ? ak
+                         path.find("notifications") != std::string::npos ? "hook"
+                         : path.find("access-keys") != std::string::npos ? ak
                          : path.find("admins") != std::string::npos      ? admin
                          : path.find("pool-groups") != std::string::npos ? "g"
                                                                          : id);

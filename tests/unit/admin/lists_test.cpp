@@ -62,6 +62,10 @@ struct filled : fixture {
             wrong.admin_key = secret("wrong");
             handle(wrong);
             waiting.push_back(*lines.enter(name, 10, 10, lines.mark(name), mono_time(), [] {}));
+            call("POST", "/admin/notifications",
+                 R"({"id":"ch_)" + name + R"(","type":"slack","url":"https://hooks.example/)" +
+                     name + R"("})",
+                 201);
             tests.earlier.push_back({.id = "task_of_" + name, .started = clock.wall()});
             clock.advance(1s);
         }
