@@ -56,10 +56,12 @@ health_board::health_board(const clock_source& clock, std::string server, bool q
     health_.since = clock.wall();
 }
 
-void health_board::answered(std::chrono::microseconds latency) {
+void health_board::answered(const void* who, std::optional<std::chrono::microseconds> latency) {
     const std::lock_guard lock(mutex_);
-    health_.latency = latency;
+    if (latency) health_.latency = *latency;
     if (health_.up) return;
+    std::erase(failing_, who);
+    if (!failing_.empty()) return;
     health_.up = true;
     health_.since = clock_.wall();
     health_.reason.clear();
@@ -67,8 +69,9 @@ void health_board::answered(std::chrono::microseconds latency) {
     log::event(log::level::info, "store.up", {{"store", "redis"}, {"server", server_}});
 }
 
-void health_board::failed(const error& why) {
+void health_board::failed(const void* who, const error& why) {
     const std::lock_guard lock(mutex_);
+    if (std::ranges::find(failing_, who) == failing_.end()) failing_.push_back(who);
     ++health_.errors;
     health_.reason = why.context;
     if (!health_.up) return;
@@ -101,11 +104,15 @@ channel::channel(const target& to, const redis_options& options, health_board& b
 }
 
 error channel::give_up(error why) {
+    board_.failed(this, why);
+    return close_for_now(std::move(why));
+}
+
+error channel::close_for_now(error why) {
     link_.close();
     subscribed_ = nullptr;
     not_before_ = std::chrono::steady_clock::now() + backoff_;
     backoff_ = std::min(backoff_ * 2, options_.max_backoff);
-    board_.failed(why);
     last_ = why;
     return why;
 }
@@ -171,8 +178,8 @@ result<std::vector<reply>> channel::call(const pipeline& commands) {
         }
         if (!forgotten || round == 1) {
             backoff_ = options_.min_backoff;
-            board_.answered(std::chrono::duration_cast<std::chrono::microseconds>(
-                std::chrono::steady_clock::now() - begun));
+            board_.answered(this, std::chrono::duration_cast<std::chrono::microseconds>(
+                                      std::chrono::steady_clock::now() - begun));
             return answers;
         }
         // A script that was not there did nothing, and what may stand beside it repeats alike.
@@ -212,13 +219,14 @@ int channel::subscribe(const std::string& name) {
     const std::unique_lock lock(mutex_, until);
     if (!lock || !ready(until)) return -1;
     if (subscribed_ == nullptr) {
+        board_.answered(this);
         pipeline ask;
         ask.add({"SUBSCRIBE", name});
         // What is published on one node of a Cluster is heard on all.
         const auto on = link_.where(name, until);
         const auto answers = on ? (*on)->exchange(ask, until) : on.error();
         if (!answers || answers->front().is_error()) {
-            static_cast<void>(give_up(
+            static_cast<void>(close_for_now(
                 error(errc::store_unavailable, "Redis: cannot subscribe", error_source::store)));
             return -1;
         }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,8 +30,10 @@ class health_board {
   public:
     // Quiet: of a second connection to a server whose loss another board logs.
     health_board(const clock_source& clock, std::string server, bool quiet = false);
-    void answered(std::chrono::microseconds latency);
-    void failed(const error& why);
+    // `who`: a channel. One that failed is down until it is answered itself: of a Cluster each may
+    // need other nodes.
+    void answered(const void* who, std::optional<std::chrono::microseconds> latency = std::nullopt);
+    void failed(const void* who, const error& why);
     // Whether this is another server process than the last one seen.
     bool other_server(const std::string& run_id);
     [[nodiscard]] store_health now() const;
@@ -42,6 +45,7 @@ class health_board {
     mutable std::mutex mutex_;
     store_health health_;
     std::string run_id_;
+    std::vector<const void*> failing_;
 };
 
 class channel {
@@ -66,6 +70,8 @@ class channel {
     result<void> ready(deadline until);
     result<void> greet(deadline until);
     error give_up(error why);
+    // The same, without saying that the store is down.
+    error close_for_now(error why);
     [[nodiscard]] error refused(std::string_view text) const;
 
     const redis_options& options_;

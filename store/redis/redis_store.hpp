@@ -1,5 +1,5 @@
-// The store in one Redis server. Records and the feed carry the hash tag {m}; each shard of the
-// ledger {0} … {15}. Keys, behind the prefix:
+// The store in Redis: one server, or the masters of a Cluster. Records and the feed carry the hash
+// tag {m}; each shard of the ledger {0} … {15}. Keys, behind the prefix:
 //   {m}:rec:<kind>  hash id → "revision json"      {m}:ids:<kind>  sorted set of the ids
 //   {m}:rev  counter     {m}:feed  sorted set "kind:id" by revision     {m}:state:<name>
 //   {m}:audit  hash id → entry     {m}:audited  sorted set of the ids by microseconds

@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "tests/integration/store/admission_help.hpp"
+#include "tests/integration/store/redis_cluster.hpp"
 #include "tests/integration/store/redis_server.hpp"
 
 using namespace kw;
@@ -50,32 +51,36 @@ class memory_world final : public world {
 
 class redis_world final : public world {
   public:
-    redis_world() {
-        const auto s = *open_redis(server_.options(), real_);
+    explicit redis_world(bool cluster) {
+        if (!cluster) server_ = std::make_unique<redis_server>();
+        const auto redis = cluster ? redis_cluster::options() : server_->options();
+        const auto s = *open_redis(redis, real_);
         REQUIRE(redis_server::wait_for(*s));
         admission_options o;
         o.fixed_time_ms = &now_;
         o.call_timeout = 5s;
-        made_ = *open_redis_admission(server_.options(), o, real_);
+        made_ = *open_redis_admission(redis, o, real_);
         REQUIRE(made_->health().up);
     }
     admission& it() override { return *made_; }
 
   private:
-    redis_server server_;
+    std::unique_ptr<redis_server> server_;
     system_clock_source real_;
     std::unique_ptr<admission> made_;
 };
 
-std::unique_ptr<world> make_world(bool redis) {
-    if (redis) return std::make_unique<redis_world>();
-    return std::make_unique<memory_world>();
+enum class where { memory, redis, cluster };
+
+std::unique_ptr<world> make_world(where w) {
+    if (w == where::memory) return std::make_unique<memory_world>();
+    return std::make_unique<redis_world>(w == where::cluster);
 }
 
 }  // namespace
 
 TEST_CASE("admission conforms", "[store][admission][redis]") {
-    const auto w = make_world(GENERATE(false, true));
+    const auto w = make_world(GENERATE(where::memory, where::redis, where::cluster));
     auto& a = w->it();
 
     SECTION("exactly the cap of many in parallel") {

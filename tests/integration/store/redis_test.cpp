@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "store/journal_shipper.hpp"
+#include "tests/integration/store/redis_cluster.hpp"
 #include "tests/integration/store/redis_server.hpp"
 #include "tests/unit/store/caps_conformance.hpp"
 #include "tests/unit/store/conformance.hpp"
@@ -10,10 +11,12 @@ using namespace kw;
 using namespace kw::store;
 
 TEST_CASE("redis store conforms", "[store][redis]") {
+    const bool cluster = GENERATE(false, true);
     test::redis_server server;
     manual_clock clock;
     clock.set_wall(test::noon + std::chrono::minutes(5));
-    const auto opened = open_redis(server.options(), clock);
+    const auto opened =
+        open_redis(cluster ? test::redis_cluster::options() : server.options(), clock);
     REQUIRE(opened.has_value());
     auto& s = **opened;
     REQUIRE(test::redis_server::wait_for(s));

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "store/redis/admission_wire.hpp"
+#include "store/redis/channel.hpp"
 #include "store/redis/cluster.hpp"
 
 using namespace kw;
@@ -81,4 +82,22 @@ TEST_CASE("the map of a cluster", "[store][cluster]") {
     const auto none = redis::cluster_map::read(refused, asked);
     REQUIRE(none.has_error());
     CHECK(none.error().context.find("store.redis_mode") != std::string::npos);
+}
+
+TEST_CASE("the store is up again when every channel that failed is answered", "[store][cluster]") {
+    manual_clock clock;
+    redis::health_board board(clock, "the Cluster", true);
+    const int one = 0;
+    const int two = 0;
+    const error why(errc::store_unavailable, "gone", error_source::store);
+    board.failed(&one, why);
+    board.failed(&two, why);
+    board.failed(&one, why);
+    CHECK_FALSE(board.now().up);
+    board.answered(&one, std::chrono::microseconds(7));  // from a node that is still there
+    CHECK_FALSE(board.now().up);
+    CHECK(board.now().latency == std::chrono::microseconds(7));
+    board.answered(&two);
+    CHECK(board.now().up);
+    CHECK(board.now().errors == 3);
 }
