@@ -142,21 +142,29 @@ class Bench:
             total += int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE).group(1))
         return total
 
-    def held_streams(self, server, count, ramp, hold, key):
-        """Opens streams, looks at them while all are open, waits for their ends: (KiB before, during, kw_load)."""
-        body = rig.chat_body(self.folder / "held.json", f"mock-tokens-3-pace-{int((ramp + hold) / 3 * 1000)}", True)
+    def held_streams(self, server, count, ramp, hold, pace=None):
+        """Opens streams and looks at them while all are open: (KiB before, KiB then, CPU us a second, kw_load's word).
+
+        pace: ms between two events; else there are but three, far apart."""
+        length = (ramp + hold) * 1000
+        tokens = int(length / pace) if pace else 3
+        body = rig.chat_body(self.folder / "held.json", f"mock-tokens-{tokens}-pace-{pace or int(length / 3)}", True)
         before = self.resident(server)
-        argv = rig.load_argv(server.url + "/v1/chat/completions", body, ramp + hold / 2, count, True, key,
+        argv = rig.load_argv(server.url + "/v1/chat/completions", body, ramp + hold / 2, count, True, self.key_of(server),
                              ramp=ramp, grace=ramp + 2 * hold + 20, requests=count)
         child = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True,
                                  preexec_fn=lambda: os.sched_setaffinity(0, {rig.OTHER_CORE}))
-        time.sleep(ramp + hold / 2)
+        time.sleep(ramp + hold / 4)
+        began, used = time.monotonic(), rig.cpu_us(server.pid)
+        time.sleep(hold / 2)
+        used = (rig.cpu_us(server.pid) - used) / (time.monotonic() - began)
         during = self.resident(server)
         out, _ = child.communicate(timeout=ramp + 4 * hold + 60)
         got = json.loads(out)
-        if child.returncode not in (0, 1) or got["wrong"]:
+        # A stream that ended after the round is not among the requests, but it was looked at.
+        if got["wrong"] or not got["events"]:
             raise SystemExit(f"bench: wrong answers: {got}")
-        return before, during, got
+        return before, during, used, got
 
     def memory_of_streams(self, count):
         kib = {}
@@ -164,7 +172,7 @@ class Bench:
             for name, server in (("keywheel", self.keywheel(f"keywheel-memory-{kind}", mock)),
                                  ("nginx", self.nginx("off", mock, f"nginx-memory-{kind}"))):
                 rig.run_load(server.url + "/v1/chat/completions", self.chat, 1, 16, False, self.key_of(server))
-                before, during, _ = self.held_streams(server, count, 2, 6, self.key_of(server))
+                before, during, _, _ = self.held_streams(server, count, 2, 6)
                 kib[kind, name] = (during - before) / count
                 server.kill()
             self.row(f"stream_memory_{kind}", ratio=kib[kind, "keywheel"] / kib[kind, "nginx"],
@@ -172,7 +180,7 @@ class Bench:
 
     def many_streams(self):
         server = self.keywheel("keywheel-many")
-        before, during, got = self.held_streams(server, MANY_STREAMS, MANY_SECONDS - 8, 12, self.key_of(server))
+        before, during, _, got = self.held_streams(server, MANY_STREAMS, MANY_SECONDS - 8, 12)
         self.row("many_streams", streams=got["started"], errors=got["wrong"] + MANY_STREAMS - got["started"],
                  seconds=float(MANY_SECONDS - 8), kib_each=(during - before) / MANY_STREAMS)
         server.kill()

@@ -145,15 +145,13 @@ class Growth(full.Bench):
     def streams_at_once(self):
         us, mib = {"keywheel": [], "nginx": []}, {"keywheel": [], "nginx": []}
         for count in self.args.streams:
-            # The same number of events a second, whatever the number of streams.
-            pace = max(10, count * 1000 // 3000)
-            body = rig.chat_body(self.folder / "many.json", f"mock-tokens-{max(4, 8000 // pace)}-pace-{pace}", True)
+            # The same number of events a second, whatever the number of streams; in ticks of the mock.
+            pace = max(2, round(count / 3 / 8)) * 8
             for name, server in (("keywheel", self.keywheel(f"keywheel-streams-{count}")),
                                  ("nginx", self.nginx("off", name=f"nginx-streams-{count}"))):
-                _, during, _ = self.held_streams(server, count, max(2, count / 450), 6, self.key_of(server))
+                _, during, used, _ = self.held_streams(server, count, max(2, count / 450), 12, pace)
+                us[name].append((count, round(used / (count * 1000 / pace), 2)))
                 mib[name].append((count, round(during / 1024, 1)))
-                one = rig.measure(server, body, 8, count, True, self.key_of(server), ramp=max(1, count / 1500), grace=30)
-                us[name].append((count, round(one[0], 2)))
                 server.kill()
         self.curve("streams_cpu", "CPU by streams at once, near 3,000 events a second", "streams", "us an event", us)
         self.curve("streams_memory", "Memory by streams at once, TLS upstream", "streams", "MiB", mib)
