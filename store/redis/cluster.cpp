@@ -128,7 +128,7 @@ result<std::shared_ptr<const cluster_map::view>> cluster_map::refresh(const targ
             last = told.error();
             continue;
         }
-        const auto made = std::make_shared<const view>(std::move(*told));
+        auto made = std::make_shared<const view>(std::move(*told));
         const std::lock_guard lock(mutex_);
         view_ = made;
         return made;

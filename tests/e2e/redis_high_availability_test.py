@@ -1,7 +1,8 @@
 """Redis that fails over, with two keywheel processes on it under load: a six-node Cluster whose master is killed and
-comes back as a replica, and one whose slots move meanwhile; three Sentinels whose master is killed; TLS with the right
-authority and with a wrong one; an ACL user with the least rights, of which Redis notes no refusal; backup and restore
-of a Cluster. No request fails, each is booked once, and the books are the mock's own."""
+comes back as a replica, and one whose slots move meanwhile; three Sentinels whose master is killed, with confirmed
+batches that its replica does not have; TLS with the right authority and with a wrong one; an ACL user with the least
+rights, of which Redis notes no refusal; backup and restore of a Cluster. No request fails, each is booked once, and the
+books are the mock's own."""
 import asyncio
 import os
 import random
@@ -49,8 +50,17 @@ class Server(harness.Redis):
                                               folder / name, "--save", "", "--appendonly", "yes",
                                               "--repl-diskless-sync-delay", "0"], folder)
 
+    password = None
+
+    def ping(self):
+        try:
+            return "PONG" in self.cli("ping")
+        except AssertionError:
+            return False
+
     def cli(self, *words, code=0):
-        done = subprocess.run(["redis-cli", "-p", str(self.port), *map(str, words)], text=True, timeout=30,
+        login = ["-a", self.password, "--no-auth-warning"] if self.password else []
+        done = subprocess.run(["redis-cli", "-p", str(self.port), *login, *map(str, words)], text=True, timeout=30,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         assert done.returncode == code, done.stdout
         return done.stdout
@@ -69,7 +79,9 @@ class HighAvailability(harness.EndToEnd):
         file.write_text("\n".join([f"port {port}", "bind 127.0.0.1", f"dir {self.folder}",
                                    f"sentinel monitor prime 127.0.0.1 {master.port} 2",
                                    "sentinel down-after-milliseconds prime 1000",
-                                   "sentinel failover-timeout prime 6000", ""]))
+                                   "sentinel failover-timeout prime 6000", "requirepass p-of-the-sentinels",
+                                   "sentinel sentinel-pass p-of-the-sentinels",
+                                   "sentinel auth-pass prime p-of-the-servers", ""]))
         process = self._keep(harness.Process(name, ["redis-server", file, "--sentinel"], self.folder))
         process.port = port
         return process
@@ -231,8 +243,11 @@ class HighAvailability(harness.EndToEnd):
 
     def test_sentinels_master_killed_under_load(self):
         mock = self.mock()
-        master = self.server("prime")
-        replica = self.server("second", "--replicaof", "127.0.0.1", master.port)
+        login = ("--requirepass", "p-of-the-servers", "--masterauth", "p-of-the-servers")
+        master = self.server("prime", *login)
+        replica = self.server("second", "--replicaof", "127.0.0.1", master.port, *login)
+        for server in (master, replica):
+            server.password = "p-of-the-servers"
         for server in (master, replica):
             harness.wait_until("a server is ready", server.ping)
         harness.wait_until("the replica follows",
@@ -240,21 +255,30 @@ class HighAvailability(harness.EndToEnd):
         sentinels = [self.sentinel(f"sentinel-{i}", master) for i in range(3)]
         for one in sentinels:
             probe = Server.__new__(Server)
-            probe.port = one.port
+            probe.port, probe.password = one.port, "p-of-the-sentinels"
             harness.wait_until("the sentinels know one another and the replica", lambda: probe.ping() and all(
                 f"{what}\n2" in probe.cli("sentinel", "master", "prime") or
                 what == "num-slaves" and f"{what}\n1" in probe.cli("sentinel", "master", "prime")
                 for what in ("num-other-sentinels", "num-slaves")), 20)
-        proxies = self.pair(mock, "redis://" + ",".join(f"127.0.0.1:{s.port}" for s in sentinels),
-                            {"KEYWHEEL_STORE_REDIS_MODE": "sentinel", "KEYWHEEL_STORE_REDIS_MASTER": "prime"})
+        proxies = self.pair(mock, "redis://:p-of-the-servers@" + ",".join(f"127.0.0.1:{s.port}" for s in sentinels),
+                            {"KEYWHEEL_STORE_REDIS_MODE": "sentinel", "KEYWHEEL_STORE_REDIS_MASTER": "prime",
+                             "KEYWHEEL_STORE_REDIS_SENTINEL_PASSWORD": "p-of-the-sentinels"})
         self.with_limits(proxies)
 
         async def script():
+            # What the master confirms from now on, the replica never hears of.
+            replica.cli("config", "set", "masterauth", "no longer")
+            master.cli("client", "kill", "type", "replica")
+            await asyncio.sleep(1.5)
             master.kill()
             sentinels[0].kill()  # it was asked first
             await self.away_and_back(proxies, "sentinels_master_killed")
             master.start()  # with what it held; the Sentinels make it a replica
         self.under_load(mock, proxies, "sentinels_master_killed", script)
+        lost = [event for proxy in proxies for event in proxy.events() if event.get("event") == "journal.store_fell_back"]
+        self.assertNotEqual(lost, [], "batches that were confirmed are sent again")
+        print(f"figure: sentinels_master_killed: confirmed batches that the new master did not hold, sent again: "
+              f"{sum(event['confirmed'] - event['held'] for event in lost)}", flush=True)
 
     # What the operations guide tells an operator to grant.
     def least_rights(self):
