@@ -19,6 +19,30 @@ pool::account_table::labels learned_accounts(const catalog& known) {
     return out;
 }
 
+std::vector<pool::key_ptr> keys_of_account(const catalog& known, const std::string& account,
+                                           const std::string& first, std::size_t most) {
+    const auto learned = learned_accounts(known);
+    const auto account_of = [&](const pool::upstream_key& key) -> const std::string& {
+        if (!key.account.empty()) return key.account;
+        const auto label = learned.find(key.id);
+        return label != learned.end() ? label->second : key.id;
+    };
+    const auto in_use = [](const pool::upstream_key& key) {
+        return key.status == pool::admin_status::enabled && !key.value.empty();
+    };
+    const auto own = known.keys().find(first);
+    const bool known_key = own != known.keys().end();
+    std::string wanted = account;
+    if (wanted.empty() && known_key) wanted = account_of(*own->second);
+    std::vector<pool::key_ptr> out;
+    if (known_key && in_use(*own->second)) out.push_back(own->second);
+    for (const auto& [id, key] : known.keys())
+        if (out.size() < most && id != first && in_use(*key) && account_of(*key) == wanted)
+            out.push_back(key);
+    if (known_key && !in_use(*own->second) && out.size() < most) out.push_back(own->second);
+    return out;
+}
+
 void account_labels::note(const std::string& key_id, const std::string& label) {
     if (noted_.size() < most_noted) noted_.insert_or_assign(key_id, '"' + label + '"');
 }

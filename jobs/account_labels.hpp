@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "jobs/catalog.hpp"
 #include "pool/accounts.hpp"
@@ -13,6 +14,13 @@ namespace kw::jobs {
 inline constexpr std::string_view account_kind = "key_account";
 
 [[nodiscard]] pool::account_table::labels learned_accounts(const catalog& known);
+
+// The keys that may be asked for what this account ("": that of `first`) keeps: those in use, the
+// first one before others; where it is not in use, after them. At most `most`.
+[[nodiscard]] std::vector<pool::key_ptr> keys_of_account(const catalog& known,
+                                                         const std::string& account,
+                                                         const std::string& first,
+                                                         std::size_t most);
 
 // Control thread only. The store outlives it.
 class account_labels {

@@ -37,7 +37,8 @@ void late_biller::add(usage::late_state state, bool lost) {
 }
 
 void late_biller::claim(const std::string& id) {
-    const bool asked = with_.objects.ask([this, id](store::object_board& board) {
+    const bool untold = with_.kept && with_.kept->holds(id);
+    const bool asked = !untold && with_.objects.ask([this, id](store::object_board& board) {
         auto got = board.claim(id, with_.claimant, claim_length);
         with_.home([this, id, got = std::move(got)] { claimed(id, got); });
     });
@@ -110,15 +111,24 @@ void late_biller::run_due() {
     }
 }
 
+void late_biller::tell_kept() {
+    if (with_.kept) with_.kept->tell(with_.objects, retry_after);
+}
+
 void late_biller::look_for_debts(std::chrono::seconds again) {
     if (!debts_.empty()) return;
     with_.objects.ask([this, again](store::object_board& board) {
         auto got = board.due(again, debts_at_once);
         if (!got || got->empty()) return;
         with_.home([this, all = std::move(*got)] {
-            for (const auto& d : all)
-                if (auto note = usage::read_note(d.note))
-                    debts_.push_back({d.id, std::move(*note)});
+            for (const auto& d : all) {
+                auto note = usage::read_note(d.note);
+                if (!note) continue;
+                // It is unpaid, whatever was found out before it was noted.
+                young_.erase(d.id);
+                old_.erase(d.id);
+                debts_.push_back({d.id, std::move(*note)});
+            }
         });
     });
 }

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "core/clock.hpp"
+#include "jobs/kept_debts.hpp"
 #include "store/objects.hpp"
 #include "store/types.hpp"
 #include "usage/late_work.hpp"
@@ -35,6 +36,7 @@ class late_biller {
         // Counts it for the access key's limits, in the place of what its order had reserved.
         std::function<void(const store::ledger_record&, const std::string& exchange_id)> count;
         std::function<std::chrono::seconds()> keep;  // how long it is known that it was paid
+        std::shared_ptr<kept_debts> kept = {};  // what the store is still to be told of; or null
     };
     static constexpr std::size_t max_under_way = 10'000;
     static constexpr std::chrono::seconds claim_length{10};
@@ -47,6 +49,9 @@ class late_biller {
     void lost(const std::string& id, usage::late_kind kind);
     // Every second or so: what could not be booked, again.
     void run_due();
+
+    // While the store is there: tells it of what was ordered without it.
+    void tell_kept();
 
     // Debts that nobody has asked for, to be looked after by the caller; each again after `again`.
     void look_for_debts(std::chrono::seconds again);

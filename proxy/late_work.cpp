@@ -45,6 +45,7 @@ std::optional<store::object_debt> exchange::take_debt() {
     note.model_asked = record_.model_asked;
     note.model = route_.model;
     note.service_tier = fields_.service_tier;
+    note.account = objects_->told.empty() ? objects_->account : objects_->told;
     note.place = std::string(collections[static_cast<std::size_t>(state.kind)]) + state.id;
     note.rates = {group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000};
     const auto& settings = *snap_.settings;
@@ -62,11 +63,7 @@ std::optional<store::object_debt> exchange::take_debt() {
 void exchange::note_debt(store::object_debt debt, store::object_desk::bound done) {
     const auto look =
         std::chrono::ceil<std::chrono::seconds>(snap_.settings->objects.collect_interval);
-    const bool asked =
-        w_.shared().objects->ask([debt = std::move(debt), look, done](store::object_board& board) {
-            done(board.owe(debt, look).has_value());
-        });
-    if (!asked) done(false);
+    w_.shared().objects->owe(std::move(debt), look, std::move(done));
 }
 
 // Before the record is written: what it will have cost is booked when it is told.

@@ -37,6 +37,7 @@ struct object_desk::impl {
     std::condition_variable changed;
     std::deque<step> queue;  // guarded by mutex, like `stopping`
     bool stopping = false;
+    std::function<bool(const object_debt&)> keeper;
     std::thread thread;
 
     bool push(step& s) {
@@ -138,6 +139,17 @@ void object_desk::bind(std::vector<object_binding> all, bound done) {
     s.all = std::move(all);
     s.bound = std::move(done);
     if (!impl_->push(s)) s.bound(false);
+}
+
+void object_desk::set_keeper(std::function<bool(const object_debt&)> keeper) {
+    impl_->keeper = std::move(keeper);
+}
+
+void object_desk::owe(object_debt debt, std::chrono::seconds look, bound done) {
+    const bool asked = ask([to = impl_.get(), debt = std::move(debt), look, done](object_board& b) {
+        done(b.owe(debt, look).has_value() || (to->keeper && to->keeper(debt)));
+    });
+    if (!asked) done(false);
 }
 
 bool object_desk::ask(work what) {

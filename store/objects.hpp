@@ -107,6 +107,11 @@ class object_desk {
     void find(std::vector<std::string> ids, found done);
     void accounts_of(std::string owner, listed done);
     void bind(std::vector<object_binding> all, bound done);
+    // Notes a debt, in the board or with who keeps it until that can be told. look: see the
+    // board's.
+    void owe(object_debt debt, std::chrono::seconds look, bound done);
+    // Is asked on the desk's thread. Set before the first debt.
+    void set_keeper(std::function<bool(const object_debt&)> keeper);
     // Anything else. False, and it is not run: too many wait.
     using work = std::function<void(object_board&)>;
     bool ask(work what);

@@ -1,6 +1,9 @@
 // The price table that is compiled in: dollars per million tokens, in our own format. Each entry
 // tells the page it was published on and the month for which it is known to have held there; a
 // newer price belongs into a price file, which replaces these entry by entry.
+// `training` is that of supervised fine-tuning; reinforcement is charged by the hour, which no
+// answer tells. Of sora-2-pro only the sizes whose price is published are listed: that of others is
+// unknown.
 #include "usage/price_table.hpp"
 
 namespace kw::usage {
@@ -53,7 +56,8 @@ std::string_view builtin_prices_json() noexcept {
     "gpt-4o-mini-transcribe": {"input": "1.25", "output": "5", "audio_in": "3", "source": "https://platform.openai.com/docs/pricing", "as_of": "2025-11"},
     "gpt-4o-mini-tts": {"input": "0.60", "output": "12", "audio_out": "12", "source": "https://platform.openai.com/docs/pricing", "as_of": "2025-11"},
     "sora-2": {"per_second": "0.10", "source": "https://platform.openai.com/docs/pricing", "as_of": "2025-11"},
-    "sora-2-pro": {"per_second": "0.30", "source": "https://platform.openai.com/docs/pricing", "as_of": "2025-11"},
+    "sora-2-pro@720x1280": {"per_second": "0.30", "source": "https://platform.openai.com/docs/pricing", "as_of": "2025-11"},
+    "sora-2-pro@1280x720": {"per_second": "0.30", "source": "https://platform.openai.com/docs/pricing", "as_of": "2025-11"},
     "sora-2-pro@1792x1024": {"per_second": "0.50", "source": "https://platform.openai.com/docs/pricing", "as_of": "2025-11"},
     "sora-2-pro@1024x1792": {"per_second": "0.50", "source": "https://platform.openai.com/docs/pricing", "as_of": "2025-11"},
     "whisper-1": {"per_second": "0.0001", "source": "https://platform.openai.com/docs/pricing", "as_of": "2025-11"},

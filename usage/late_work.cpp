@@ -35,7 +35,7 @@ template <class Note, class Each>
 void each_text(Note& n, Each&& each) {
     for (auto* text :
          {&n.exchange_id, &n.access_key_id, &n.upstream_key_id, &n.group_id, &n.provider,
-          &n.endpoint, &n.model_asked, &n.model, &n.service_tier, &n.place})
+          &n.endpoint, &n.model_asked, &n.model, &n.service_tier, &n.place, &n.account})
         each(*text);
 }
 

@@ -68,7 +68,8 @@ struct late_note {
     std::string model_asked;
     std::string model;  // as it was sent
     std::string service_tier;
-    std::string place;  // below the base URL, where it can be asked for: "/responses/resp_1"
+    std::string place;    // below the base URL, where it can be asked for: "/responses/resp_1"
+    std::string account;  // of the upstream, as far as it was known
     multipliers rates;
     std::int64_t input_tokens = 0;  // an estimate, should it never be told
     std::int64_t output_tokens = 0;

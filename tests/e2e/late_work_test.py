@@ -1,8 +1,8 @@
 """What long-lived work costs is booked to the access key that ordered it, once: background responses (plain and
 streamed), batches at batch prices, fine-tuning jobs and videos, asked for by many clients on two replicas at the same
 moment, by GET, list, stream and cancel; by nobody at all, when keywheel asks by itself; with processes killed in the
-middle on either store, and by a claimant that died before it had booked. keywheel's books are compared with the
-mock's, the access key's budget with both."""
+middle on either store, and by a claimant that died before it had booked; ordered while the store is away; with a
+key that cannot ask any more. keywheel's books are compared with the mock's, the access key's budget with both."""
 import concurrent.futures
 import json
 import random
@@ -182,6 +182,61 @@ class LateWork(harness.EndToEnd):
 
     def test_killed_in_the_middle_on_the_embedded_store(self):
         self.killed_in_the_middle(False)
+
+    def test_ordered_while_the_store_is_away(self):
+        """The process that took the orders is killed before Redis is back; the one after it knows of them."""
+        self.begin(collect="1s")
+        p = self.all[0]
+        form = (b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\ncontent-disposition: '
+                b'form-data; name="file"; filename="a"\r\n\r\n{}\r\n--b--\r\n')
+        file = p.request("POST", "/v1/files", form, headers={
+            "content-type": "multipart/form-data; boundary=b"}).json()["id"]
+        self.redis_.kill()
+        bodies = {family: {name: file if value == "file-none" else value for name, value in body.items()}
+                  for family, (body, _) in LATE.items()}
+        orders = []
+        for family, body in [*bodies.items(), ("responses", BACKGROUND)] * 2:
+            answer = p.post(f"/v1/{family}", body)
+            self.assertEqual(answer.status, 200, answer)
+            orders.append(answer.json()["id"])
+        waiting = f"keywheel_late_orders_waiting {len(orders)}"
+        self.assertIn(waiting, p.get("/metrics").body.decode())
+        p.restart(kill=True)
+        self.assertIn(waiting, p.get("/metrics").body.decode())
+        self.redis_.start()
+        harness.wait_until("redis is back", self.redis_.ping)
+
+        def booked():
+            try:
+                return len(self.late()) >= len(orders)
+            except (KeyError, TypeError):  # keywheel has yet to find it again
+                return False
+        harness.wait_until("all is booked", booked, 40, step=0.2)
+        late = self.late()
+        self.assertEqual((len(late), {r["usage"] for r in late}), (len(orders), {"exact"}))
+        self.assertEqual(self.tokens(), self.billed())
+        self.assertIn("keywheel_late_orders_waiting 0", p.get("/metrics").body.decode())
+        self.assertFalse((self.folder / f"{p.name}-data/late_orders").exists())
+        print(f"figure: ordered without a store, and killed: {len(orders)} orders, booked {len(late)}")
+
+    def test_the_key_that_ordered_cannot_ask(self):
+        """Another of its account does."""
+        keys = [f"sk-late-{i}" for i in (1, 2)]
+        mock = self.mock(tls=False, accounts=",".join(keys))
+        proxy = self.keywheel(mock, keys=keys, env={"KEYWHEEL_OBJECTS_COLLECT_INTERVAL": "2s"})
+        for each in proxy.admin("GET", "/admin/keys").json()["data"]["keys"]:
+            self.assertEqual(proxy.admin("PUT", f"/admin/keys/{each['id']}", {"account": "one"}).status, 200)
+        proxy.post("/v1/videos", LATE["videos"][0])
+        ordered = [e for e in mock.books()["entries"] if e["endpoint"] == "POST /v1/videos"][0]["key"]
+        mock.control(key=ordered, behaviour="invalid")
+
+        def late():
+            rows = proxy.admin("GET", "/admin/requests?limit=100").json()["data"]["requests"]
+            return [r for r in rows if r["id"].endswith(".late")]
+        harness.wait_until("it is booked", late, 30, step=0.2)
+        self.assertEqual([r["usage"] for r in late()], ["exact"])
+        asked = {e["status"]: e["key"] for e in mock.books()["entries"] if e["endpoint"] == "GET /v1/videos/{id}"}
+        self.assertNotEqual(asked[200], ordered)
 
     def test_a_claimant_that_died_before_it_had_booked(self):
         self.begin()

@@ -2,6 +2,7 @@
 // or the store is away.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -48,6 +49,9 @@ struct bench {
     std::vector<store::ledger_record> books;
     std::vector<std::string> counted;
     bool journal = true;
+    metrics::registry registry{2};
+    std::shared_ptr<jobs::kept_debts> kept =
+        std::make_shared<jobs::kept_debts>(folder.path + "/late_orders", registry);
 
     std::unique_ptr<jobs::late_biller> make(const std::string& claimant) {
         return std::make_unique<jobs::late_biller>(jobs::late_biller::surroundings{
@@ -68,7 +72,8 @@ struct bench {
                 },
             .count = [this](const store::ledger_record&,
                             const std::string& exchange) { counted.push_back(exchange); },
-            .keep = [] { return std::chrono::seconds(1h); }});
+            .keep = [] { return std::chrono::seconds(1h); },
+            .kept = kept});
     }
 
     void owe(const std::string& id) {
@@ -182,4 +187,36 @@ TEST_CASE("what the upstream has lost is an estimate", "[jobs][late]") {
     REQUIRE(b.books.size() == 1);
     CHECK(b.books.front().outcome == store::usage_outcome::estimated);
     CHECK(b.books.front().tokens.total() == 150);
+}
+
+TEST_CASE("what the store is still to be told of is claimed once it is", "[jobs][late]") {
+    bench b;
+    const auto one = b.make("one");
+    REQUIRE(b.kept->keep({"resp_1", usage::write_note(note_of("req_resp_1")), 1h}));
+    one->seen(ended("resp_1"));
+    b.settle();
+    CHECK(b.books.empty());
+    one->tell_kept();
+    b.settle();
+    b.clock.advance(5s);
+    one->run_due();
+    b.settle();
+    CHECK(b.books.size() == 1);
+}
+
+TEST_CASE("who saw it end before it was noted books it when it is looked after", "[jobs][late]") {
+    bench b;
+    const auto one = b.make("one");
+    one->seen(ended("resp_1"));
+    b.settle();
+    b.owe("resp_1");
+    b.settle();
+    b.clock.advance(5s);
+    one->look_for_debts(1s);
+    b.settle();
+    const auto debt = one->take_debt();
+    REQUIRE(debt);
+    one->seen(ended(debt->id));
+    b.settle();
+    CHECK(b.books.size() == 1);
 }
