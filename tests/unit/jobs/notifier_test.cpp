@@ -232,6 +232,15 @@ TEST_CASE("of what all replicas see one tells, of what is a process's own each")
     f.two.round(f.settings, f.all);
     CHECK(f.sent.size() == 4);
     CHECK(f.sent.back().message.source == "two");
+    // Also without a window.
+    const auto before = f.sent.size();
+    f.settings.dedup_window = 0ms;
+    for (auto* replica : {&f.one, &f.two}) {
+        replica->tell({notice_kind::pool_low, "g", "t", true});
+        replica->round(f.settings, f.all);
+        f.clock.advance(1s);
+    }
+    CHECK(f.sent.size() == before + 1);
     // Claims do not pile up.
     f.clock.advance(25h);
     f.one.round(f.settings, f.all);
