@@ -123,13 +123,16 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
 
     // Bytes are leaving: from here on there is no other try (unless the first token is held back).
     const auto first_output = [this] { body_.release(); };
-    const auto before_last = [this, error_answer](std::uint64_t bytes) {
+    const relay* under_way = nullptr;
+    const auto before_last = [this, error_answer, &under_way](std::uint64_t bytes) {
+        first_content_ = under_way->first_content_at();
         record_.bytes_out = static_cast<std::int64_t>(bytes);
         finish(error_answer ? store::exchange_end::failed : store::exchange_end::completed,
                errc::ok);
     };
     relay through(w_, client_, call_, count_answer_ && !whole ? &scanner_ : nullptr, plan,
                   first_output, before_last);
+    under_way = &through;
     const relay_end end = co_await through.run(
         net::body_framer(head.body(), head.body_length(), net::trailer_rule::skip));
     if (!finished_) record_.bytes_out = static_cast<std::int64_t>(through.bytes_out());

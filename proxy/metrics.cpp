@@ -55,6 +55,10 @@ worker_metrics::worker_metrics(metrics::registry& registry)
       first_token_(registry.histogram("keywheel_time_to_first_token_seconds",
                                       "From the request's head to the first generated text.",
                                       metrics::latency_bounds())),
+      inter_token_(
+          registry.histogram("keywheel_inter_token_seconds",
+                             "Gap between the tokens of a stream after the first, its mean.",
+                             metrics::latency_bounds())),
       overhead_(registry.histogram("keywheel_overhead_seconds",
                                    "Time of a request spent in keywheel itself.",
                                    metrics::overhead_bounds())) {}
@@ -74,7 +78,12 @@ void worker_metrics::count(const store::ledger_record& r, const std::string& key
     group.requests->add();
     (r.status >= 500 ? server_errors : served).add();
     group.latency->observe(static_cast<double>(r.total_us) * 1e-6);
-    if (first_token_us > 0) first_token_.observe(static_cast<double>(first_token_us) * 1e-6);
+    if (first_token_us > 0) {
+        first_token_.observe(static_cast<double>(first_token_us) * 1e-6);
+        if (r.end == store::exchange_end::completed && r.tokens.output > 1)
+            inter_token_.observe(static_cast<double>(r.total_us - first_token_us) * 1e-6 /
+                                 static_cast<double>(r.tokens.output - 1));
+    }
     if (r.attempts > 0) overhead_.observe(static_cast<double>(r.overhead_us) * 1e-6);
 
     if (!key.empty()) {

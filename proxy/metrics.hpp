@@ -64,6 +64,7 @@ class worker_metrics {
 
     metrics::registry& registry_;
     metrics::histogram& first_token_;
+    metrics::histogram& inter_token_;
     metrics::histogram& overhead_;
     std::map<std::tuple<std::string, std::uint16_t, std::string>, group_series> by_group_;
     std::map<std::string, model_series, std::less<>> by_model_;

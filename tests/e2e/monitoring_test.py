@@ -2,6 +2,7 @@
 every selector is looked for in a server that has served, refused and failed; a name that is not there would be found."""
 import json
 import re
+import subprocess
 
 import harness
 
@@ -37,7 +38,17 @@ class Monitoring(harness.EndToEnd):
     def exported(self):
         """Names as Prometheus knows them, with their labels."""
         mock = self.mock(tls=False)
+        pair = [self.folder / "live.crt", self.folder / "live.key"]
+        subprocess.run([harness.PROGRAM, "self-signed", "--cert", pair[0], "--key", pair[1]], check=True,
+                       stdout=subprocess.DEVNULL)
+        secure = self.keywheel(mock, name="secure", wait=False, env={
+            "KEYWHEEL_SERVER_TLS_CERTIFICATE": pair[0], "KEYWHEEL_SERVER_TLS_KEY": pair[1],
+            "KEYWHEEL_SERVER_HEALTH_PORT": (health := harness.free_port())})
+        secure.port = health
+        secure.wait_ready("/readyz")
         proxy = self.keywheel(config=f"""
+channels:
+  - {{id: nobody, type: slack, url: "{mock.url}/hook"}}
 groups:
   - {{id: good, base_url: "{mock.url}/v1", keys: [sk-one, sk-two]}}
 prices:
@@ -48,8 +59,13 @@ prices:
             proxy.post("/v1/chat/completions", {**CHAT, "model": model})
         proxy.get("/admin/keys", headers={"x-admin-key": "a-wrong-secret"})
         proxy.raw(b"GET / HTTP/1.1\r\nbad header\r\n\r\n", finish=True)
+        harness.wait_until("the channel is known", lambda: b"keywheel_notifications_total" in proxy.get("/metrics").body)
+        harness.wait_until("the certificate's end", lambda: b"keywheel_certificate_expiry_timestamp_seconds 0" not in secure.get("/metrics").body)
         harness.wait_until("all is counted", lambda: b'_total{model="gpt-4o-mini",kind="real"}' in proxy.get("/metrics").body)
-        text = proxy.get("/metrics").body.decode()
+        text = proxy.get("/metrics").body.decode() + secure.get("/metrics").body.decode()
+        # A stream has counted both: its first token, and the gaps between the others.
+        for name in ("time_to_first_token", "inter_token"):
+            self.assertRegex(text, rf"keywheel_{name}_seconds_count [1-9]")
         found = {}
         for line in text.splitlines():
             series = re.match(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? \S+$", line)

@@ -50,6 +50,8 @@ TEST_CASE("an exchange counts by endpoint, status, group, key and model", "[prox
     CHECK(
         has(text, R"(keywheel_cost_dollars_total{model="gpt-4o-mini",kind="rated"} 0.006000000)"));
     CHECK(has(text, "keywheel_time_to_first_token_seconds_count 1"));
+    CHECK(has(text, "keywheel_inter_token_seconds_count 1"));
+    CHECK(has(text, R"(keywheel_exchanges_total{end="served"} 2)"));
     CHECK(has(text, "keywheel_overhead_seconds_count 2"));
 }
 
