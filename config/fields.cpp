@@ -458,8 +458,9 @@ constexpr field store_fields[] = {
      .early = true},
     {.name = "redis_mode",
      .at = at<&store_settings::redis_mode>,
-     .help = "What the addresses of `redis_url` are: `single` one server, `sentinel` Sentinels that "
-             "know the master, `cluster` some nodes of a Redis Cluster.",
+     .help =
+         "What the addresses of `redis_url` are: `single` one server, `sentinel` Sentinels that "
+         "know the master, `cluster` some nodes of a Redis Cluster.",
      .words = redis_mode_words,
      .live = false,
      .early = true},
@@ -788,7 +789,8 @@ constexpr field notification_fields[] = {
      .max = 120 * second},
     {.name = "queue_size",
      .at = at<&notification_settings::queue_size>,
-     .help = "Messages that wait, of all channels; further ones are dropped and counted.",
+     .help = "Messages that wait, of all channels, an equal part for each; further ones are "
+             "dropped and counted.",
      .min = 1,
      .max = 100'000},
     {.name = "pool_low",

@@ -6,10 +6,12 @@ namespace kw {
 void incidents::note(what is, std::string_view subject) {
     std::pair key(is, std::string(subject.substr(0, max_subject)));
     const std::lock_guard lock(mutex_);
-    if (const auto at = seen_.find(key); at != seen_.end())
+    if (const auto at = seen_.find(key); at != seen_.end()) {
         ++at->second;
-    else if (seen_.size() < max_subjects)
+    } else if (auto& known = subjects_[static_cast<std::size_t>(is)]; known < max_subjects) {
+        ++known;
         seen_.emplace(std::move(key), 1);
+    }
 }
 
 std::vector<incidents::item> incidents::take() {
@@ -17,6 +19,7 @@ std::vector<incidents::item> incidents::take() {
     {
         const std::lock_guard lock(mutex_);
         taken.swap(seen_);
+        subjects_ = {};
     }
     std::vector<item> out;
     out.reserve(taken.size());

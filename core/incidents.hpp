@@ -2,6 +2,7 @@
 // subject, taken by the control thread. Bounded, whatever a client makes up.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -26,17 +27,20 @@ class incidents {
         std::uint64_t count;
     };
 
-    // Any thread. A new subject beyond the bound is left out until the next take().
+    // Any thread. A new subject beyond the bound of its kind is left out until the next take():
+    // what a client makes up of one kind takes no place from another.
     void note(what is, std::string_view subject);
     // Everything since the last time.
     [[nodiscard]] std::vector<item> take();
 
   private:
-    static constexpr std::size_t max_subjects = 512;
+    static constexpr std::size_t kinds = 3;
+    static constexpr std::size_t max_subjects = 128;  // of each kind
     static constexpr std::size_t max_subject = 128;
 
     std::mutex mutex_;
     std::map<std::pair<what, std::string>, std::uint64_t> seen_;
+    std::array<std::size_t, kinds> subjects_{};
 };
 
 }  // namespace kw

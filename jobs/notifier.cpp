@@ -14,12 +14,25 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t max_windows = 1'000;
+constexpr std::size_t max_made_up = 20;  // windows of a kind whose subject a client chooses
+constexpr std::size_t max_claims = 32;   // in a round: each asks the store
 constexpr std::size_t max_text = 500;
 constexpr std::size_t max_tests = 16;  // under way at a time
 constexpr auto longest_delay = 5min;
-constexpr auto claim_life = 24h;
-constexpr auto shortest_claim = 10s;  // replicas do not see a thing at the same moment
-constexpr auto forgetting_interval = 1h;
+constexpr auto claim_life = 1h;  // at least
+constexpr std::size_t claims_page = 100;
+constexpr auto shortest_claim = 10s;      // replicas do not see a thing at the same moment
+constexpr auto forgetting_interval = 1h;  // from sweep to sweep
+
+bool is_made_up(config::notice_kind kind) noexcept {
+    return kind == config::notice_kind::unknown_model ||
+           kind == config::notice_kind::suspicious_access;
+}
+
+// What came from a client stays within its line.
+void flatten(std::string& text) {
+    std::ranges::replace_if(text, [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
+}
 
 struct held_claim {
     wall_time at{};
@@ -48,7 +61,8 @@ notifier::notifier(store::store& store, const clock_source& clock, metrics::regi
                               "Messages to operators that wait for their delivery.")),
       send_(std::move(send)),
       random_(random),
-      source_(std::move(source)) {}
+      source_(std::move(source)),
+      id_(make_id("", clock.wall(), random_)) {}
 
 metrics::counter& notifier::count_of(const config::channel_settings& to, std::string_view result) {
     return registry_.counter("keywheel_notifications_total",
@@ -59,8 +73,15 @@ metrics::counter& notifier::count_of(const config::channel_settings& to, std::st
 
 void notifier::tell(notice n) {
     if (n.text.size() > max_text) n.text.resize(max_text);
+    flatten(n.subject);
+    flatten(n.text);
     std::pair key(n.kind, n.subject);
-    if (windows_.size() >= max_windows && !windows_.contains(key)) {
+    const auto of_kind = [&] {
+        return static_cast<std::size_t>(std::ranges::count_if(
+            windows_, [&](const auto& item) { return item.first.first == n.kind; }));
+    };
+    if (!windows_.contains(key) &&
+        (windows_.size() >= max_windows || (is_made_up(n.kind) && of_kind() >= max_made_up))) {
         key.second = n.subject = "(others)";  // so many at once are one message
         n.text = "more of these than can be told one by one";
     }
@@ -95,25 +116,40 @@ bool notifier::claim(const window& w, std::chrono::milliseconds length) {
     if (held) {
         r.revision = held->revision;
         const auto claimed = read_claim(*held);
-        if (claimed && claimed->by != source_ && now - claimed->at < length) return false;
+        // One from further ahead than a window is a clock's fault, and would silence for long.
+        if (claimed && claimed->by != id_ && now - claimed->at < length &&
+            claimed->at - now <= length)
+            return false;
     }
-    json_writer(r.json)
-        .begin_object()
-        .field("at_ms", unix_ms(now))
-        .field("by", source_)
-        .end_object();
+    json_writer(r.json).begin_object().field("at_ms", unix_ms(now)).field("by", id_).end_object();
     const auto put = store_.put(r);
     return put || put.error().code != errc::store_conflict;
 }
 
-void notifier::forget_claims() {
-    const auto page = store_.list(notice_claim_record, {.limit = 1'000, .cursor = {}});
+void notifier::forget_claims(std::chrono::milliseconds window) {
+    const auto page =
+        store_.list(notice_claim_record, {.limit = claims_page, .cursor = forgotten_to_});
+    forgotten_to_ = page ? page->next : std::string();
     if (!page) return;
+    const auto life = std::max<std::chrono::milliseconds>(claim_life, 2 * window);
     for (const auto& r : page->items) {
         const auto claimed = read_claim(r);
-        if (!claimed || clock_.wall() - claimed->at > claim_life)
+        const auto age = claimed ? clock_.wall() - claimed->at : wall_time::duration();
+        if (!claimed || age > life || -age > life)
             static_cast<void>(store_.erase(r.kind, r.id, r.revision));
     }
+}
+
+// But for what is being sent.
+void notifier::empty(lane& of) {
+    while (of.waiting.size() > (of.busy ? 1 : 0)) {
+        of.waiting.pop_back();
+        --queued_;
+        count_of(of.to, "dropped").add();
+    }
+    if (of.busy) return;
+    of.tries = 0;
+    of.next_try = {};
 }
 
 void notifier::follow(const channels& all) {
@@ -126,6 +162,7 @@ void notifier::follow(const channels& all) {
                 static_cast<void>(count_of(c, result));
         l.gone = false;
         if (!(l.to == c)) l.to = c;
+        if (l.to.disabled) empty(l);
     }
     std::erase_if(lanes_, [this](auto& item) {
         auto& l = item.second;
@@ -136,9 +173,14 @@ void notifier::follow(const channels& all) {
 }
 
 void notifier::enqueue(const notice_message& m, const config::notification_settings& settings) {
+    // A part for each: what one receiver does not take is no other's loss.
+    const auto open = static_cast<std::size_t>(std::ranges::count_if(
+        lanes_, [](const auto& item) { return !item.second.gone && !item.second.to.disabled; }));
+    const auto most =
+        std::max<std::size_t>(1, settings.queue_size / std::max<std::size_t>(1, open));
     for (auto& [id, l] : lanes_) {
         if (l.gone || l.to.disabled || !l.to.events.has(m.kind)) continue;
-        if (queued_ >= settings.queue_size) {
+        if (l.waiting.size() >= most) {
             count_of(l.to, "dropped").add();
             continue;
         }
@@ -153,18 +195,21 @@ void notifier::round(const config::notification_settings& settings, const channe
     for (const auto done : tests_done_)
         tests_.erase(done);
     tests_done_.clear();
+    const auto length = std::max<std::chrono::milliseconds>(settings.dedup_window, shortest_claim);
+    std::size_t claims = 0;
     for (auto at = windows_.begin(); at != windows_.end();) {
-        if (now - at->second.opened < settings.dedup_window) {
+        const auto& what = at->second.what;
+        const bool wanted = std::ranges::any_of(
+            all, [&](const auto& c) { return !c.disabled && c.events.has(what.kind); });
+        const bool asks = wanted && what.shared;
+        if (now - at->second.opened < settings.dedup_window || (asks && claims >= max_claims)) {
             ++at;
             continue;
         }
+        if (asks) ++claims;
         const auto w = std::move(at->second);
         at = windows_.erase(at);
-        const bool wanted = std::ranges::any_of(
-            all, [&](const auto& c) { return !c.disabled && c.events.has(w.what.kind); });
-        if (wanted && (!w.what.shared || claim(w, std::max<std::chrono::milliseconds>(
-                                                      settings.dedup_window, shortest_claim))))
-            enqueue(message_of(w), settings);
+        if (wanted && (!asks || claim(w, length))) enqueue(message_of(w), settings);
     }
     for (auto& [id, l] : lanes_) {
         if (l.busy || l.waiting.empty() || l.next_try > now) continue;
@@ -173,10 +218,10 @@ void notifier::round(const config::notification_settings& settings, const channe
         l.work.start("notification", deliver(l, settings));
     }
     waiting_.set(static_cast<double>(queued_));
-    if (now >= next_forgetting_) {
-        if (next_forgetting_ != mono_time{}) forget_claims();
-        next_forgetting_ = now + forgetting_interval;
-    }
+    const bool due = now >= next_forgetting_;
+    if ((due && next_forgetting_ != mono_time{}) || !forgotten_to_.empty())
+        forget_claims(settings.dedup_window);
+    if (due) next_forgetting_ = now + forgetting_interval;
 }
 
 // What waits, until a try fails.

@@ -49,7 +49,8 @@ class notifier {
     using channels = std::vector<config::channel_settings>;
     using sender = std::function<net::task<result<void>>(config::channel_settings, notice_message)>;
 
-    // `source`: this process, for a person.
+    // `source`: this process, for a person. `random` also makes the name by which claims tell
+    // processes apart: containers may share a hostname and process ids.
     notifier(store::store& store, const clock_source& clock, metrics::registry& registry,
              sender send, random_source random, std::string source);
 
@@ -83,8 +84,10 @@ class notifier {
     };
 
     [[nodiscard]] bool claim(const window& w, std::chrono::milliseconds length);
-    void forget_claims();
+    // A page of them.
+    void forget_claims(std::chrono::milliseconds window);
     void follow(const channels& all);
+    void empty(lane& of);
     void enqueue(const notice_message& m, const config::notification_settings& settings);
     net::task<void> deliver(lane& on, config::notification_settings settings);
     [[nodiscard]] notice_message message_of(const window& w);
@@ -97,6 +100,7 @@ class notifier {
     sender send_;
     random_source random_;
     std::string source_;
+    std::string id_;  // this process, among its replicas
     std::map<std::pair<config::notice_kind, std::string>, window> windows_;
     std::map<std::string, lane> lanes_;
     std::size_t queued_ = 0;
@@ -104,6 +108,7 @@ class notifier {
     std::vector<std::uint64_t> tests_done_;
     std::uint64_t next_test_ = 0;
     mono_time next_forgetting_{};
+    std::string forgotten_to_;  // "": no sweep is under way
 };
 
 }  // namespace kw::jobs

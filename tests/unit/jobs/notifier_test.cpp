@@ -55,17 +55,17 @@ struct fixture {
     std::vector<sent_to> sent;
     result<void> answer;
     config::notification_settings settings;
-    jobs::notifier one = make("one");
-    jobs::notifier two = make("two");
+    jobs::notifier one = make("one", 1);
+    jobs::notifier two = make("two", 2);
 
-    jobs::notifier make(const char* name) {
+    jobs::notifier make(const char* name, std::uint64_t seed) {
         return {*store,
                 clock,
                 registry,
                 [this](channel_settings to, jobs::notice_message m) {
                     return take(std::move(to), std::move(m));
                 },
-                random_source(1),
+                random_source(seed),
                 name};
     }
     net::task<result<void>> take(channel_settings to, jobs::notice_message m) {
@@ -247,6 +247,101 @@ TEST_CASE("of what all replicas see one tells, of what is a process's own each")
     f.clock.advance(1h);
     f.one.round(f.settings, f.all);
     CHECK(f.store->list(jobs::notice_claim_record, {})->items.empty());
+}
+
+TEST_CASE("subjects that clients make up silence nothing and ask the store little") {
+    fixture f;
+    f.settings.dedup_window = 0ms;
+    for (int i = 0; i < 1000; ++i) {
+        f.one.tell({notice_kind::unknown_model, "m" + std::to_string(i), "t", true});
+        f.one.tell({notice_kind::suspicious_access, "a" + std::to_string(i), "t", true});
+    }
+    f.one.tell({notice_kind::unknown_model, "m1", "t", true});
+    f.one.tell({notice_kind::certificate_expiry, "listener", "t", true});
+    f.one.round(f.settings, f.all);
+    CHECK(f.store->list(jobs::notice_claim_record, {})->items.size() == 32);
+    f.one.round(f.settings, f.all);
+    CHECK(f.sent.size() == 2 * 21 + 1);
+    std::uint64_t models = 0;
+    std::uint64_t others = 0;
+    bool certificate = false;
+    for (const auto& s : f.sent) {
+        if (s.message.kind == notice_kind::unknown_model) models += s.message.count;
+        if (s.message.subject == "(others)") others += s.message.count;
+        certificate = certificate || s.message.kind == notice_kind::certificate_expiry;
+    }
+    CHECK(models == 1001);
+    CHECK(others == 2 * 980);
+    CHECK(certificate);
+    // What lies beyond a page of claims is forgotten, too.
+    for (int i = 0; i < 250; ++i)
+        f.one.tell({notice_kind::key_banned, std::to_string(i), "t", true});
+    for (int i = 0; i < 10; ++i)
+        f.one.round(f.settings, f.all);
+    CHECK(f.store->list(jobs::notice_claim_record, {.limit = 1'000, .cursor = {}})->items.size() ==
+          2 * 21 + 1 + 250);
+    f.clock.advance(3h);
+    f.one.round(f.settings, f.all);
+    CHECK(f.store->list(jobs::notice_claim_record, {.limit = 1'000, .cursor = {}})->items.size() ==
+          2 * 21 + 1 + 150);
+    f.one.round(f.settings, f.all);
+    f.one.round(f.settings, f.all);
+    CHECK(f.store->list(jobs::notice_claim_record, {})->items.empty());
+}
+
+TEST_CASE("what a client wrote stays within its line") {
+    fixture f;
+    f.settings.dedup_window = 0ms;
+    f.one.tell({notice_kind::unknown_model, "a\r\nb\x7f", "c\td", true});
+    f.one.round(f.settings, f.all);
+    REQUIRE(f.sent.size() == 1);
+    CHECK(f.sent[0].message.subject == "a  b ");
+    CHECK(f.sent[0].message.text == "c d");
+}
+
+TEST_CASE("replicas of one name are told apart, and a claim of the future does not count") {
+    fixture f;
+    f.settings.dedup_window = 0ms;
+    auto twin = f.make("one", 3);
+    const auto tell = [&](jobs::notifier& by) {
+        by.tell({notice_kind::pool_low, "g", "t", true});
+        by.round(f.settings, f.all);
+        return f.sent.size();
+    };
+    CHECK(tell(f.one) == 1);
+    CHECK(tell(twin) == 1);
+    CHECK(tell(f.one) == 2);
+    const auto r = f.store->list(jobs::notice_claim_record, {})->items.at(0);
+    const auto ahead = unix_ms(f.clock.wall() + 1h);
+    const store::record later{r.kind, r.id, r.revision,
+                              R"({"at_ms":)" + std::to_string(ahead) + R"(,"by":"x"})"};
+    REQUIRE(f.store->put(later).has_value());
+    CHECK(tell(twin) == 3);
+}
+
+TEST_CASE("a receiver that takes nothing leaves the others their part, a disabled one all") {
+    fixture f;
+    f.settings.dedup_window = 0ms;
+    f.settings.queue_size = 4;
+    f.answer = error(errc::upstream_reset, "status 503");
+    const auto tell = [&](int messages) {
+        for (int i = 0; i < messages; ++i)
+            f.one.tell({notice_kind::disk_low, std::to_string(i), "t", false});
+        f.one.round(f.settings, f.all);
+    };
+    tell(9);
+    CHECK(f.one.state_of("c").waiting == 4);
+    f.all.push_back(channel(channel_type::slack));
+    f.all[1].id = "chat";
+    tell(9);
+    CHECK(f.one.state_of("c").waiting == 4);
+    CHECK(f.one.state_of("chat").waiting == 2);
+    const auto& waiting = f.registry.gauge("keywheel_notifications_waiting", "");
+    CHECK(waiting.value() == 6);
+    f.all[0].disabled = true;
+    tell(0);
+    CHECK(f.one.state_of("c").waiting == 0);
+    CHECK(waiting.value() == 2);
 }
 
 TEST_CASE("a channel gets what it wants, and a failing one is tried again in growing steps") {
@@ -472,7 +567,10 @@ TEST_CASE("guesses of an address and budgets near their end are told of") {
     CHECK(told[0].text == "20 wrong credentials within a minute");
     for (int i = 0; i < 2000; ++i)
         noticed.note(what::unknown_model, "m" + std::to_string(i));
-    CHECK(noticed.take().size() == 512);
+    noticed.note(what::budget_near_end, "ak_1");
+    CHECK(noticed.take().size() == 128 + 1);  // one kind takes no place from another
+    noticed.note(what::unknown_model, "m");
+    CHECK(noticed.take().size() == 1);
 
     const std::vector<store::limit> limits{{.kind = store::limit_kind::budget,
                                             .unit = store::limit_unit::requests,
