@@ -55,6 +55,15 @@ std::string to_string(const trace_parent& p) {
     return out + (p.sampled ? "-01" : "-00");
 }
 
+std::string_view span::cut(std::string_view text) noexcept {
+    if (text.size() <= max_text) return text;
+    std::size_t end = max_text;
+    // A character has three bytes at most after its first.
+    while (end > max_text - 3 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U)
+        --end;
+    return text.substr(0, end);
+}
+
 void span_queue::set(bool on, std::size_t most) noexcept {
     most_ = most;
     on_ = on;

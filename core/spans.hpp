@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -30,9 +31,13 @@ struct trace_parent {
 [[nodiscard]] std::optional<trace_parent> parse_traceparent(std::string_view text) noexcept;
 [[nodiscard]] std::string to_string(const trace_parent& p);
 
-// A finished one. Names are literals; values hold no secret and nothing of what was asked or
-// answered.
+// A finished one. Attributes' names are literals; values hold no secret and nothing of what was
+// asked or answered but the names of models. Whatever a client sends, a span stays small.
 struct span {
+    static constexpr std::size_t max_text = 256;  // bytes
+    // As much of a text as a span keeps; characters of UTF-8 stay whole.
+    [[nodiscard]] static std::string_view cut(std::string_view text) noexcept;
+
     struct attribute {
         std::string_view name;
         std::variant<std::string, std::int64_t> value;
@@ -42,14 +47,14 @@ struct span {
     span_id parent{};
     bool outgoing = false;  // a try at an upstream; else a client's request
     bool failed = false;
-    std::string name;
+    std::string name;  // cut
     wall_time start{};
     wall_time end{};
     std::vector<attribute> attributes;
 
     // Empty texts are left out.
     void set(std::string_view attribute_name, std::string_view text) {
-        if (!text.empty()) attributes.push_back({attribute_name, std::string(text)});
+        if (!text.empty()) attributes.push_back({attribute_name, std::string(cut(text))});
     }
     void set(std::string_view attribute_name, std::int64_t number) {
         attributes.push_back({attribute_name, number});
@@ -74,7 +79,7 @@ class span_queue {
     std::atomic<std::size_t> most_{0};
     std::atomic<std::uint64_t> dropped_{0};
     std::mutex mutex_;
-    std::vector<span> waiting_;
+    std::deque<span> waiting_;
 };
 
 }  // namespace kw

@@ -123,11 +123,18 @@ void span_exporter::round(const config::tracing_settings& settings) {
     queue_.set(on, settings.queue_size);
     dropped_.set(static_cast<double>(queue_.dropped()));
     const auto now = clock_.mono();
+    if (!on) drop_waiting();
     if (!on || busy_ || now < next_) return;
     next_ = now + settings.interval;
     busy_ = true;
     work_.reset();
     work_.start("traces", send_all(settings));
+}
+
+// Nobody wants them any more; another endpoint is not to have them later.
+void span_exporter::drop_waiting() {
+    for (auto spans = queue_.take(batch); !spans.empty(); spans = queue_.take(batch))
+        lost_.add(static_cast<std::int64_t>(spans.size()));
 }
 
 // Until nothing waits, or the collector does not answer.

@@ -50,6 +50,7 @@ class span_exporter {
     [[nodiscard]] bool idle() const noexcept { return !busy_; }
 
   private:
+    void drop_waiting();
     net::task<void> send_all(config::tracing_settings settings);
 
     span_queue& queue_;

@@ -181,7 +181,8 @@ void exchange::finish(store::exchange_end end, errc code) {
         first_content_ == mono_time{} ? 0 : micros(first_content_ - started_);
     w_.metrics().count(record_, key_alias_, first_token_us);
     if (session_kind_ != pool::session_policy::off) w_.metrics().count_session(record_.tokens);
-    if (trace_) w_.shared().spans->push(trace_->finish(record_, head_.method(), w_.wall()));
+    if (trace_ && known)
+        w_.shared().spans->push(trace_->finish(record_, head_.method(), w_.wall()));
     log::event(log::level::info, "request.done",
                {{"request_id", record_.id},
                 {"endpoint", record_.endpoint},

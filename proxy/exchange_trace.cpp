@@ -71,8 +71,9 @@ void exchange_trace::begin_try(const traced_try& to, std::string_view endpoint, 
     t.outgoing = true;
     t.start = now;
     const auto operation = operation_of(endpoint);
-    t.name = std::string(operation);
-    if (!to.model.empty()) t.name.append(" ").append(to.model);
+    std::string name(operation);
+    if (!to.model.empty()) name.append(" ").append(span::cut(to.model));
+    t.name = span::cut(name);
     t.set("gen_ai.operation.name", operation);
     t.set("gen_ai.provider.name", provider_of(to.provider));
     t.set("gen_ai.request.model", to.model);
@@ -108,7 +109,7 @@ std::vector<span> exchange_trace::finish(const store::ledger_record& r, std::str
                 answered ? std::string_view() : std::string_view(r.error_code), now);
     }
     request_.end = now;
-    request_.name = std::string(method) + " " + r.endpoint;
+    request_.name = span::cut(std::string(span::cut(method)) + " " + r.endpoint);
     request_.failed = r.status >= 500 || r.end == store::exchange_end::upstream_cut;
     request_.set("http.request.method", method);
     request_.set("http.response.status_code", r.status);

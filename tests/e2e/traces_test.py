@@ -1,7 +1,7 @@
 """Traces by OTLP over HTTP: a span for each request, a child for each try, continued from the client to the upstream.
 
 A collector of the test decodes what comes: ids, parents, gen_ai attributes, the client's sampled flag; the upstream
-sees the try's span as its parent; nothing of prompts, answers or keys is in any span. A collector that hangs or
+sees the try's span as its parent; nothing of prompts, answers or keys is in any span, and of a stranger's request there is none. A collector that hangs or
 refuses delays no request and costs no more than a bounded queue.
 """
 import http.server
@@ -106,11 +106,18 @@ class Traces(harness.EndToEnd):
         self.assertNotIn("parentSpanId", request)
         self.assertNotEqual(request["traceId"], TRACE)
         _, unsampled = self.ask(proxy, {"traceparent": f"00-{TRACE}-{SPAN}-00"})
+        refused, stranger = self.ask(proxy, {**parent, "authorization": "Bearer sk-stranger"})
+        self.assertEqual(refused.status, 401)
+        # What a client makes up is kept in part.
+        long = proxy.post("/v1/chat/completions", {"model": "é" * 100_000, "messages": []})
+        made_up, _ = harness.wait_until("its span", lambda: collector.of(long.headers["x-keywheel-request-id"]))
+        self.assertEqual(made_up["attributes"]["gen_ai.request.model"], "é" * 128)
         _, last = self.ask(proxy)
         # What still waits at the end leaves with it.
         proxy.stop()
         self.assertIsNotNone(collector.of(last))
         self.assertIsNone(collector.of(unsampled))
+        self.assertIsNone(collector.of(stranger), "nobody's")
         for path, headers, body in collector.requests:
             self.assertEqual([path, headers["x-tenant"], headers["Content-Type"]],
                              ["/v1/traces", "canary-tenant", "application/json"])

@@ -115,7 +115,13 @@ TEST_CASE("spans leave in batches, and what is not taken is counted") {
     f.out.round(f.settings);
     f.queue.push(std::vector<span>(100, sample()));
     CHECK(f.queue.dropped() == 36);
+
+    // Turned off: what waits goes nowhere, not to the next endpoint either.
     f.settings.endpoint.clear();
-    f.out.round(f.settings);
+    f.out.flush(f.settings);
     CHECK_FALSE(f.queue.on());
+    CHECK(f.queue.empty());
+    CHECK(f.out.idle());
+    CHECK(f.sent.size() == 5);
+    CHECK(f.count("keywheel_spans_lost_total") == 66);
 }

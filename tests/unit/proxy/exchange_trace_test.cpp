@@ -108,3 +108,51 @@ TEST_CASE("each try is a child of the request, and goes on in the upstream's tra
     CHECK(alone.back().parent == span_id{});
     CHECK(alone.back().trace != trace_id{});
 }
+
+TEST_CASE("a span stays small whatever a client sends") {
+    // "ü" has two bytes: the last one that fits whole begins at an odd place.
+    std::string longest = "x";
+    while (longest.size() < 1'000'000)
+        longest += "\u00fc";
+    CHECK(span::cut(longest).size() == span::max_text - 1);
+    CHECK(span::cut(longest.substr(1)).size() == span::max_text);
+    CHECK(span::cut(std::string(253, 'x') + "\U0001f600" + "x").size() == 253);
+    CHECK(span::cut(std::string(252, 'x') + "\U0001f600" + "x").size() == span::max_text);
+    CHECK(span::cut(std::string(300, '\x80')).size() == 253);
+    CHECK(span::cut("short") == "short");
+
+    random_source random(1);
+    proxy::exchange_trace t({}, {}, random);
+    t.begin_try({.model = longest,
+                 .provider = longest,
+                 .group = longest,
+                 .key = longest,
+                 .host = longest,
+                 .port = 1},
+                longest, {});
+    store::ledger_record r;
+    r.endpoint = r.provider = r.model_asked = r.model_served = r.error_code = longest;
+    for (const auto& s : t.finish(r, longest, {})) {
+        CHECK(s.name.size() <= span::max_text);
+        for (const auto& a : s.attributes)
+            if (const auto* kept = std::get_if<std::string>(&a.value))
+                CHECK(kept->size() <= span::max_text);
+    }
+}
+
+TEST_CASE("spans leave the queue oldest first, and what does not fit is dropped") {
+    span_queue queue;
+    queue.set(true, 3);
+    std::vector<span> made(4);
+    for (std::size_t i = 0; i < made.size(); ++i)
+        made[i].name = std::to_string(i);
+    queue.push(std::move(made));
+    CHECK(queue.dropped() == 1);
+    const auto first = queue.take(2);
+    REQUIRE(first.size() == 2);
+    CHECK(first[0].name == "0");
+    CHECK(first[1].name == "1");
+    CHECK_FALSE(queue.empty());
+    CHECK(queue.take(9).at(0).name == "2");
+    CHECK(queue.empty());
+}
