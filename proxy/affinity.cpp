@@ -110,7 +110,7 @@ bool exchange::is_about_objects() {
         body.find('{') != std::string_view::npos)
         refs = find_refs(body, max_refs);
     for (const std::string& call : calls)
-        if (is_object_id(call)) refs.push_back({call, {}, true});
+        if (refs.size() < max_refs && is_object_id(call)) refs.push_back({call, {}, true});
     if (!route.any && refs.empty() && !tuned) return false;
     objects_ = std::make_unique<object_work>();
     objects_->route = route;

@@ -302,6 +302,8 @@ void id_reader::value(word key, std::string_view text) {
     if (found_.size() >= max_found || !is_object_id(text)) return;
     const id_kind* kind = kind_of(text);
     if (request_) {
+        // What is said of a conversation in place of its id.
+        if (text == "auto" || text == "none") return;
         const bool named = key == word::reference || (key == word::id && kind != nullptr);
         if (named) found_.push_back({std::string(text), false});
         return;

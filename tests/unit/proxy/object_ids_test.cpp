@@ -92,6 +92,8 @@ TEST_CASE("ids in request bodies") {
               .empty());
     CHECK(refs(R"({"prompt":{"id":"pmpt_1"},"file_id":"no id, a text"})").empty());
     CHECK(refs("[1,2").empty());
+    CHECK(refs(R"({"type":"response.create","response":{"conversation":"none"}})").empty());
+    CHECK(refs(R"({"conversation":"auto","response_id":"resp_1"})") == "resp_1");
     const auto one = find_refs(R"({"file_id":"file-a"})", 10);
     REQUIRE(one.size() == 1);
     CHECK(one[0].place == "/files/file-a");
