@@ -205,7 +205,11 @@ void doorman::note_refusal(std::string_view reason, const std::string& source,
         .add();
     // A call without a credential is no news.
     if (reason == "missing") return;
-    if (noticed_ != nullptr) noticed_->note(incidents::what::refused_credential, source);
+    // A wrong credential, that is: neither a right one for something that it may not do, nor a
+    // cookie that a browser goes on sending after its session, which presents nothing.
+    const bool wrong = reason == "admin_key" || reason == "token" || reason == "login" ||
+                       (reason == "session" && !presented.empty());
+    if (wrong && noticed_ != nullptr) noticed_->note(incidents::what::refused_credential, source);
     std::string key(reason);
     if (!presented.empty()) {
         crypto::hmac_sha256 hash(pepper_);

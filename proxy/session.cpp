@@ -11,6 +11,7 @@
 
 #include "auth/credential.hpp"
 #include "core/ids.hpp"
+#include "core/incidents.hpp"
 #include "core/log.hpp"
 #include "net/tls.hpp"
 #include "proxy/cors.hpp"
@@ -35,6 +36,12 @@ constexpr auto stream_interval = 200ms;
 constexpr auto stream_farewell = 2s;  // for the end of a stream, once the server stops
 constexpr std::size_t head_read_size = 8 * 1024;
 constexpr std::size_t common_head = 16 * 1024;  // a larger one is counted
+
+// Of a caller of the control thread's routes; an exchange does so by itself.
+void note_refusal(worker& w, const net::ip_address& from, const error& why) {
+    if (why.code == errc::invalid_api_key && w.shared().noticed != nullptr)
+        w.shared().noticed->note(incidents::what::refused_credential, from.to_string());
+}
 
 bool is_under(std::string_view path, std::string_view folder) noexcept {
     return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
@@ -314,6 +321,7 @@ net::task<bool> session::answer_holder() {
         if (!answer) co_return false;
         co_return co_await send_response(std::move(*answer), no_body && head_.keep_alive());
     }
+    note_refusal(worker_, client_.address, known.error());
     const std::string text = make_error_response(known.error(), error_shape::openai,
                                                  {.close = true, .own_lines = client_.cors});
     co_await client_.stream->write_all(client_.wait, text, worker_.loop().now() + 5s);
@@ -323,6 +331,7 @@ net::task<bool> session::answer_holder() {
 // Leases of upstream keys are for those who may take them, not for those to whom one was lent.
 net::task<bool> session::answer_lease_call() {
     auto known = identify_caller(worker_, worker_.current(), head_, client_.address);
+    if (!known) note_refusal(worker_, client_.address, known.error());
     if (known && known->leased)
         known = error(errc::endpoint_not_allowed, "This access key is itself a lease.",
                       error_source::downstream);

@@ -91,6 +91,8 @@ class MailServer:
                 elif verb.startswith("AUTH PLAIN "):
                     self.logins.append(base64.b64decode(verb[11:]).decode().split("\0")[1:])
                     say("235 welcome")
+                elif verb == "RCPT TO:<gone@example.com>":
+                    say("550 no such mailbox")
                 elif verb.startswith(("MAIL FROM:", "RCPT TO:")):
                     say("250 fine")
                 elif verb == "DATA":
@@ -162,8 +164,9 @@ class Notifications(harness.EndToEnd):
         # A key that is out of service is every replica's, and one tells.
         self.assertEqual(self.ask(one, "mock-model", **{"x-mock-fault": "invalid_key"}).status in (200, 401, 429, 503), True)
         harness.wait_until("the key's end is told", lambda: hook.of("key_banned"), 30)
-        for _ in range(25):
-            self.assertEqual(one.post("/v1/models", {}, headers={"authorization": "Bearer sk-wrong"}).status, 401)
+        for number in range(25):  # which of the paths is asked makes no difference
+            path = ("/v1/models", "/v1/keywheel/me")[number % 2]
+            self.assertEqual(one.get(path, headers={"authorization": "Bearer sk-wrong"}).status, 401)
         harness.wait_until("the guesses are told", lambda: hook.of("suspicious_access"), 30)
         time.sleep(WINDOW + 1)
         subjects = [(t["id"], t["subject"]) for t in hook.of("key_banned")]
@@ -221,7 +224,7 @@ class Notifications(harness.EndToEnd):
         self.make(proxy, id="telegram", type="telegram", url=chat.url, key="1:t", chat="-5", **only)
         self.make(proxy, id="sms", type="webhook", url=chat.url + "/sms", content_type="application/x-www-form-urlencoded",
                   body="to=1&text={{text}}&n={{count}}", **only)
-        mail = {"type": "email", "from": "keywheel@example.com", "to": ["ops@example.com"], **only}
+        mail = {"type": "email", "from": "keywheel@example.com", "to": ["gone@example.com", "ops@example.com"], **only}
         self.make(proxy, id="mail", url=f"smtp://127.0.0.1:{mails.port}", user="login", key="canary-password", **mail)
         self.make(proxy, id="plain", url=f"smtp+plain://127.0.0.1:{plain.port}", **mail)
         self.make(proxy, id="silent", type="slack", url=f"http://127.0.0.1:{silent.getsockname()[1]}/x", **only)

@@ -11,6 +11,7 @@
 #include "auth/key_book.hpp"
 #include "config/settings.hpp"
 #include "core/crypto.hpp"
+#include "core/incidents.hpp"
 #include "core/metrics.hpp"
 #include "pool/health.hpp"
 #include "pool/key_state.hpp"
@@ -67,6 +68,7 @@ struct fixture {
     int changes = 0;
     fake_tests tests;
     fake_config config;
+    incidents noticed;
     trail audit{*store, clock, random_source(2)};
     auth::key_book access_keys;
     std::uint64_t level = 0;  // of access_keys
@@ -93,7 +95,8 @@ struct fixture {
                 .journal_healthy = [] { return true; },
                 .declared_groups = [this] { return declared; },
                 .workers = 2,
-                .config = &config};
+                .config = &config,
+                .noticed = &noticed};
     }
     std::uint64_t follow() {
         access_keys.set_default_limits(auth::default_limits(settings->limits));

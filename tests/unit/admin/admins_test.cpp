@@ -160,6 +160,8 @@ TEST_CASE("a cookie vouches for a change only with its token, from our own page"
         old.session = secret("kws-gone");
         CHECK(f.send(old).status == 401);
     }
+    // Nor is any of this a wrong credential.
+    CHECK(f.noticed.take().empty());
 }
 
 TEST_CASE("pages of other hosts are let in by name, without cookies", "[admin]") {
@@ -285,6 +287,7 @@ TEST_CASE("each role is held to its routes", "[admin]") {
             }
         }
     }
+    CHECK(f.noticed.take().empty());  // all of them were who they said
 }
 
 TEST_CASE("tokens are bound to routes and time, and are revoked", "[admin]") {

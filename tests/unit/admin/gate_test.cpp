@@ -66,6 +66,46 @@ TEST_CASE("wrong secrets are refused, then made to wait", "[admin]") {
     CHECK(f.handle(other).status == 200);
 }
 
+TEST_CASE("only wrong credentials are suspicious", "[admin]") {
+    fixture f;
+    const auto noticed = [&f] {
+        std::uint64_t count = 0;
+        for (const auto& item : f.noticed.take())
+            if (item.is == incidents::what::refused_credential) count += item.count;
+        return count;
+    };
+    const std::string ended = "kws-adm_1-" + std::string(43, 'x');
+    auto r = fixture::request("POST", "/admin/access-keys", "{}");
+    r.admin_key = secret();
+    CHECK(f.handle(r).status == 401);  // none
+    r.session = secret(ended);         // a browser sends it by itself
+    CHECK(f.handle(r).status == 401);
+    r.session = secret("anything");
+    CHECK(f.handle(r).status == 401);
+    CHECK(noticed() == 0);
+
+    r.session = secret();
+    r.source = "192.0.2.7";
+    r.bearer = secret("kwt-anything");
+    CHECK(f.handle(r).status == 401);
+    CHECK(noticed() == 1);
+    r.bearer = secret(ended);
+    CHECK(f.handle(r).status == 401);
+    CHECK(noticed() == 1);
+    r.bearer = secret();
+    r.admin_key = secret("not-the-admin-secret");
+    CHECK(f.handle(r).status == 401);
+    CHECK(noticed() == 1);
+    // What has to wait is not looked at.
+    int status = 401;
+    for (int i = 0; i < 40 && status == 401; ++i)
+        status = f.handle(r).status;
+    CHECK(status == 429);
+    static_cast<void>(noticed());
+    CHECK(f.handle(r).status == 429);
+    CHECK(noticed() == 0);
+}
+
 TEST_CASE("without an admin secret the API is off and says how to turn it on", "[admin]") {
     fixture f;
     f.api.set_guard(*auth::admin_guard::make(secret(), true));
