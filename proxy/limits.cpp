@@ -145,7 +145,8 @@ void exchange::note_budgets() const {
         if (limits[i].kind != store::limit_kind::budget ||
             static_cast<double>(limit_states_[i].used) < static_cast<double>(limits[i].cap) * share)
             continue;
-        w_.shared().noticed->note(incidents::what::budget_near_end, access_->id);
+        if (w_.is_time_to_tell(access_->id))
+            w_.shared().noticed->note(incidents::what::budget_near_end, access_->id);
         return;
     }
 }

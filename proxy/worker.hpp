@@ -30,6 +30,7 @@
 #include "proxy/memory_budget.hpp"
 #include "proxy/metrics.hpp"
 #include "proxy/object_cache.hpp"
+#include "proxy/recent_names.hpp"
 #include "proxy/snapshot.hpp"
 #include "store/journal.hpp"
 #include "usage/late_work.hpp"
@@ -156,6 +157,11 @@ class worker {
     // Into the journal: what was ordered by an exchange that is long over. False: it is full.
     [[nodiscard]] bool book_late(const store::ledger_record& record);
 
+    // About once a second for each access key whose budget is near its end.
+    [[nodiscard]] bool is_time_to_tell(const std::string& access_key_id) {
+        return near_end_.insert(access_key_id, loop_.now());
+    }
+
     // Tells of it once for each snapshot.
     void note_first_use(const std::string& access_key_id);
 
@@ -195,6 +201,7 @@ class worker {
     std::size_t refusals_ = 0;
     std::unordered_set<std::string> unpriced_;
     std::unordered_set<std::string> first_used_;
+    recent_names near_end_;
     object_cache objects_;
     boost::unordered_flat_set<const pool::upstream_key*> answered_;
 };
