@@ -298,3 +298,29 @@ TEST_CASE("a log in another order than by time is bounded, and its cursors are i
     CHECK(f.get("/admin/audit?sort=at&to=2026-01-01").at("pagination").at("next").is_null());
     CHECK(f.get("/admin/audit").at("entries").as_array().size() == 20);
 }
+
+TEST_CASE("a template of a notification may hold a token: viewers do not see it", "[admin]") {
+    fixture f;
+    f.call("POST", "/admin/notifications",
+           R"({"id":"ch","type":"webhook","url":"https://hooks.example","body":"canary {{text}}"})",
+           201);
+    f.call("POST", "/admin/notifications",
+           R"({"id":"plain","type":"webhook","url":"https://hooks.example"})", 201);
+    const auto seen_by = [&](const char* role, const char* id) {
+        const auto made = f.call("POST", "/admin/tokens",
+                                 R"({"name":"t","role":")" + std::string(role) + "\"}", 201);
+        auto r = fixture::request("GET", "/admin/notifications/" + std::string(id));
+        r.admin_key = secret();
+        r.bearer = secret(fixture::text(made, "token"));
+        const auto shown = f.send(r);
+        REQUIRE(shown.status == 200);
+        r.path = "/admin/notifications";
+        const auto list = f.send(r).body;
+        CHECK((list.find("canary") != std::string::npos) == (std::string_view(role) != "viewer"));
+        return fixture::text(boost::json::parse(shown.body).at("data"), "body");
+    };
+    CHECK(seen_by("viewer", "ch") == "***");
+    CHECK(seen_by("viewer", "plain").empty());
+    CHECK(seen_by("operator", "ch") == "canary {{text}}");
+    CHECK(seen_by("owner", "ch") == "canary {{text}}");
+}
