@@ -21,7 +21,11 @@ constexpr std::array<std::string_view, 6> type_names = {"webhook",  "slack",    
                                                         "dingtalk", "telegram", "email"};
 
 bool is_plain(std::string_view text) noexcept {
-    return std::ranges::all_of(text, [](char c) { return c >= ' ' && c != 0x7f; });
+    return std::ranges::all_of(text, [](unsigned char c) { return c >= ' ' && c != 0x7f; });
+}
+
+bool is_header_value(std::string_view text) noexcept {
+    return std::ranges::all_of(text, [](char c) { return c >= ' ' && c < 0x7f; });
 }
 
 bool is_visible(std::string_view text) noexcept {
@@ -105,11 +109,11 @@ std::optional<channel_fault> fault_of(const channel_settings& c, bool allow_link
     };
     if (c.name.size() > 256 || !is_plain(c.name)) return fault("name", "is too long or malformed");
     if (c.body.size() > 16 * kib) return fault("body", "is longer than 16 KiB");
-    if (c.content_type.empty() || c.content_type.size() > 128 || !is_plain(c.content_type))
+    if (c.content_type.empty() || c.content_type.size() > 128 || !is_header_value(c.content_type))
         return fault("content_type", "is no media type");
     if (!is_visible(c.key.reveal()) || c.key.size() > 1024)
         return fault("key", "must be visible ASCII characters");
-    if (!is_plain(c.authorization.reveal()) || c.authorization.size() > 4096)
+    if (!is_header_value(c.authorization.reveal()) || c.authorization.size() > 4096)
         return fault("authorization", "is no header's value");
     std::string host;
     if (c.type == channel_type::email) {
@@ -129,6 +133,13 @@ std::optional<channel_fault> fault_of(const channel_settings& c, bool allow_link
         if (!url || text.size() > 2048 || !is_visible(text))
             return fault("url", "must be a URL, as https://hooks.example.com/…");
         host = url->host;
+        // A signing key stays here; these two are sent.
+        const bool sends_secret = c.type == channel_type::telegram ||
+                                  (c.type == channel_type::webhook && !c.authorization.empty());
+        if (sends_secret && url->scheme == "http" && !is_loopback(host))
+            return fault("url", c.type == channel_type::telegram
+                                    ? "would send the bot's token without TLS"
+                                    : "would send the authorization without TLS");
     }
     if (!host.empty() && is_link_local(host) && !allow_link_local)
         return fault("url", "is a link-local or cloud metadata address");

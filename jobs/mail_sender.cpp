@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "core/crypto.hpp"
 #include "net/connector.hpp"
@@ -179,10 +180,21 @@ net::task<result<void>> send_mail(net::loop& on, net::dns_cache& dns, mail m) {
     }
     if (auto ok = co_await with.say("MAIL FROM:<" + m.from + ">", 2, "MAIL"); !ok)
         co_return ok.error();
+    // One address that is refused is not the others' loss; where none is taken, one that may be
+    // later makes it worth another try.
+    std::optional<error> refused;
+    std::size_t taken_addresses = 0;
     for (const auto& address : m.to) {
-        if (auto ok = co_await with.say("RCPT TO:<" + address + ">", 2, "RCPT"); !ok)
-            co_return ok.error();
+        auto ok = co_await with.say("RCPT TO:<" + address + ">", 2, "RCPT");
+        if (ok) {
+            ++taken_addresses;
+            continue;
+        }
+        const auto code = ok.error().code;
+        if (code != errc::invalid_argument && code != errc::upstream_reset) co_return ok.error();
+        if (!refused || code == errc::upstream_reset) refused = ok.error();
     }
+    if (taken_addresses == 0) co_return refused ? *refused : error(errc::invalid_argument, "RCPT");
     if (auto go = co_await with.say("DATA", 3, "DATA"); !go) co_return go.error();
     if (auto put = co_await with.put(stuffed(m.text)); !put) co_return put.error();
     if (auto taken = co_await with.say(secret(), 2, "DATA"); !taken) co_return taken.error();

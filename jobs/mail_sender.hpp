@@ -31,6 +31,7 @@ struct mail {
     mono_time deadline{};
 };
 
+// Sent to those of `to` whom the server takes, and delivered if that is anybody.
 // errc::invalid_argument: refused for good (5xx); others: it may go later. The context holds no
 // text of the server's but its status.
 [[nodiscard]] net::task<result<void>> send_mail(net::loop& on, net::dns_cache& dns, mail m);

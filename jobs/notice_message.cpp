@@ -62,6 +62,26 @@ std::string json_encoded(std::string_view text) {
     return out.substr(1, out.size() - 2);
 }
 
+// What would begin markup; Slack and Feishu mention people and groups by it.
+std::string markup_escaped(std::string_view text, std::string_view which) {
+    std::string out;
+    for (const char c : text) {
+        if (which.find(c) == which.npos)
+            out += c;
+        else
+            out += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : "&quot;";
+    }
+    return out;
+}
+
+std::string lower_case(std::string_view text) {
+    std::string out(text);
+    std::ranges::transform(out, out.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    return out;
+}
+
 std::string document(const notice_message& m) {
     std::string out;
     json_writer(out)
@@ -135,9 +155,12 @@ std::string line_of(const notice_message& m) {
 
 std::string fill_template(std::string_view body, std::string_view content_type,
                           const notice_message& m) {
+    const auto type = lower_case(content_type);
+    const auto is = [&](std::string_view part) { return type.find(part) != type.npos; };
     const auto encoded = [&](std::string_view text) {
-        if (content_type.find("json") != content_type.npos) return json_encoded(text);
-        if (content_type.starts_with("application/x-www-form-urlencoded")) return url_encoded(text);
+        if (is("json")) return json_encoded(text);
+        if (type.starts_with("application/x-www-form-urlencoded")) return url_encoded(text);
+        if (is("xml") || is("html")) return markup_escaped(text, "&<>\"");
         return std::string(text);
     };
     const auto value = [&](std::string_view name) -> std::optional<std::string> {
@@ -182,7 +205,7 @@ net::http_request compose_request(const config::channel_settings& to, const noti
     json_writer w(body);
     switch (to.type) {
         case channel_type::slack:
-            w.begin_object().field("text", line_of(m)).end_object();
+            w.begin_object().field("text", markup_escaped(line_of(m), "&<>")).end_object();
             return chat_request(url, std::move(body));
         case channel_type::feishu: {
             w.begin_object();
@@ -194,7 +217,7 @@ net::http_request compose_request(const config::channel_settings& to, const noti
                     .field("sign", base64(crypto::hmac_sha256(secret(std::move(key)))("")));
             }
             w.field("msg_type", "text").key("content").begin_object();
-            w.field("text", line_of(m)).end_object().end_object();
+            w.field("text", markup_escaped(line_of(m), "<>")).end_object().end_object();
             return chat_request(url, std::move(body));
         }
         case channel_type::dingtalk: {

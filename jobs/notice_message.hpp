@@ -42,8 +42,8 @@ struct notice_message {
 [[nodiscard]] result<void> judge_answer(config::channel_type type, const net::http_response& r);
 
 // {{event}}, {{severity}}, {{subject}}, {{text}}, {{line}}, {{count}}, {{first}}, {{last}},
-// {{source}} and {{id}}, encoded for the type: inside a JSON text, for a form, or as they are.
-// What is not known stays.
+// {{source}} and {{id}}, encoded for the type: inside a JSON text, for a form, for XML and HTML, or
+// as they are. What is not known stays.
 [[nodiscard]] std::string fill_template(std::string_view body, std::string_view content_type,
                                         const notice_message& m);
 

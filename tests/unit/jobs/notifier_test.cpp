@@ -109,6 +109,14 @@ TEST_CASE("what is put into a template is encoded for its type, and never read a
           R"({"s":"a\"b{{count}}\n&","n":3})");
     CHECK(jobs::fill_template("to=1&text={{subject}}", "application/x-www-form-urlencoded", m) ==
           "to=1&text=a%22b%7B%7Bcount%7D%7D%0A%26");
+    for (const char* type : {"Application/JSON", "application/problem+Json"})
+        CHECK(jobs::fill_template("{{subject}}", type, m) == R"(a\"b{{count}}\n&)");
+    CHECK(jobs::fill_template("{{subject}}", "Application/X-WWW-Form-Urlencoded", m) ==
+          "a%22b%7B%7Bcount%7D%7D%0A%26");
+    m.subject = "<a&\"b\">";
+    for (const char* type : {"text/XML", "application/soap+xml", "text/html; charset=utf-8"})
+        CHECK(jobs::fill_template("<s>{{subject}}</s>", type, m) ==
+              "<s>&lt;a&amp;&quot;b&quot;&gt;</s>");
     CHECK(jobs::fill_template("{{event}}: {{severity}}", "text/plain", m) == "key_banned: warning");
     CHECK(jobs::fill_template("{{what}} {{", "text/plain", m) == "{{what}} {{");
     CHECK(jobs::fill_template("{{{{count}}", "text/plain", m) == "{{3");
@@ -123,6 +131,18 @@ TEST_CASE("chat tools get their own form and signature") {
     const wall_time now(1'599'360'473s);
     CHECK(parse(jobs::compose_request(channel(channel_type::slack), sample(), now)).at("text") ==
           text.c_str());
+
+    // No subject mentions anybody or hides a link.
+    auto made_up = sample();
+    made_up.subject = "<!channel> & <at user_id=\"all\">";
+    made_up.count = 1;
+    made_up.text = made_up.source = "x";
+    CHECK(parse(jobs::compose_request(channel(channel_type::slack), made_up, now)).at("text") ==
+          "[warning] key_banned &lt;!channel&gt; &amp; &lt;at user_id=\"all\"&gt;: x - x");
+    CHECK(parse(jobs::compose_request(channel(channel_type::feishu), made_up, now))
+              .at("content")
+              .at("text") ==
+          "[warning] key_banned &lt;!channel&gt; & &lt;at user_id=\"all\"&gt;: x - x");
 
     auto feishu = channel(channel_type::feishu);
     feishu.key = secret("demo");
@@ -446,6 +466,27 @@ TEST_CASE("channels keep their secrets sealed, and name what is wrong with them"
     for (const char* url : {"", "hooks.example", "ftp://a", "http://169.254.169.254/latest",
                             "https://a/ b", "https://user:pw@a/"})
         CHECK(fault(channel(channel_type::slack, url)) == "url");
+    c.name = "运维告警";
+    CHECK(fault(c).empty());
+    c.name = "a\nb";
+    CHECK(fault(c) == "name");
+    c.name = "c";
+    c.authorization = secret("Bearer ключ");
+    CHECK(fault(c) == "authorization");
+    // What is sent in clear stays in the machine; a signing key is not sent.
+    auto clear = channel(channel_type::webhook, "http://hooks.example/x");
+    clear.key = secret("k");
+    CHECK(fault(clear).empty());
+    clear.authorization = secret("Bearer t");
+    CHECK(fault(clear) == "url");
+    clear.url = secret("http://127.0.0.1:8080/x");
+    CHECK(fault(clear).empty());
+    auto bot = channel(channel_type::telegram, "http://bots.example");
+    bot.key = secret("123:token");
+    bot.chat = "1";
+    CHECK(fault(bot) == "url");
+    bot.url = secret("https://bots.example");
+    CHECK(fault(bot).empty());
     auto mail = channel(channel_type::email, "smtp://mail.example:2525");
     CHECK(fault(mail) == "from");
     mail.from = "a@example.com";
