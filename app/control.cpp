@@ -97,17 +97,17 @@ void runtime::impl::load_budgets() {
 
 // By the shipper: a process died before it could put real amounts in the place of what it had
 // reserved. Twice, or for what was settled, changes nothing.
-void runtime::impl::settle_recovered(std::span<const store::ledger_record> records) {
+void runtime::impl::settle_recovered(std::span<const store::ledger_record_view> records) {
     struct ended {
         store::lease_ref which;
         store::amounts real;
         bool priced;
     };
     std::vector<ended> all;
-    for (const store::ledger_record& r : records) {
+    for (const store::ledger_record_view& r : records) {
         if (r.access_key_id.empty() || r.operator_cost) continue;
         const bool asked = r.attempts > 0 || r.outcome == store::usage_outcome::estimated;
-        all.push_back({{r.access_key_id, r.id},
+        all.push_back({{std::string(r.access_key_id), std::string(r.id)},
                        {.requests = asked ? 1 : 0,
                         .tokens = r.tokens.total(),
                         .cost = r.rated_cost.value_or(0)},

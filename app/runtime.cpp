@@ -213,7 +213,7 @@ void runtime::impl::open_store() {
                                                      worker_count_of(loaded_.values)),
                                 "the journal in " + s.data_dir + "/journal");
     store::shipper_options shipping;
-    shipping.recovered = [this](std::span<const store::ledger_record> records) {
+    shipping.recovered = [this](std::span<const store::ledger_record_view> records) {
         settle_recovered(records);
     };
     shipper_ = std::make_unique<store::journal_shipper>(*journal_, *store_, clock_, shipping);

@@ -100,7 +100,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     void renew_admin_key();
     [[nodiscard]] std::string_view admin_host() const noexcept;
     void load_budgets();
-    void settle_recovered(std::span<const store::ledger_record> records);
+    void settle_recovered(std::span<const store::ledger_record_view> records);
     void add_master_keys();
     [[nodiscard]] result<std::string> wanted_master_key();
     void master_key_finished(const std::string& id);

@@ -23,7 +23,7 @@ struct shipper_options {
     std::chrono::seconds check{5};  // how often the store's numbers are compared
     // What a dead process left, when the store holds it: its reservations may still be counted. On
     // the thread that ships; the same records may come again.
-    std::function<void(std::span<const ledger_record>)> recovered;
+    std::function<void(std::span<const ledger_record_view>)> recovered;
 };
 
 // Any thread may read it.

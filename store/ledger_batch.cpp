@@ -35,7 +35,7 @@ struct cell_key {
 
 using cells = boost::unordered_flat_map<cell_key, aggregate>;
 
-aggregate counts_of(const ledger_record& r) {
+aggregate counts_of(const ledger_record_view& r) {
     aggregate one;
     if (!r.operator_cost && !is_late(r.id)) {
         one.requests = 1;
@@ -154,7 +154,7 @@ std::string bucket_name(span length, wall_time at) {
     return name;
 }
 
-std::vector<aggregate> sum_records(std::span<const ledger_record> records) {
+std::vector<aggregate> sum_records(std::span<const ledger_record_view> records) {
     boost::unordered_flat_map<place, aggregate> places;
     for (const auto& r : records)
         // What a client merely asked for is no subject: it could make up any number of them.

@@ -37,11 +37,10 @@ struct ledger_batch {
     // The store must hold this number: number - 1, or less where batches were confirmed, then lost
     // in a failover, and are no longer in the journal.
     std::uint64_t after = 0;
-    std::vector<ledger_record> records;
-    // records as encode() wrote them, so that nobody does it again: one view each into memory that
-    // outlives the batch. Empty: the store encodes them itself.
+    // Records as encode() wrote them, in memory that outlives the batch, and read from there.
     std::vector<std::string_view> encoded;
-    std::vector<aggregate> sums;  // sum_records(records)
+    std::vector<ledger_record_view> records;  // as many
+    std::vector<aggregate> sums;              // sum_records(records)
 };
 
 struct batch_status {
@@ -56,7 +55,7 @@ inline constexpr std::string_view operator_subject = "#operator";
 // One aggregate for each dimension, subject, span and bucket that the records touch, in a fixed
 // order. Over the subjects of any dimension the sums are equal. Counts of one record are clamped to
 // 10^12 tokens and 10^15 nano-dollars, so that no sum overflows.
-[[nodiscard]] std::vector<aggregate> sum_records(std::span<const ledger_record> records);
+[[nodiscard]] std::vector<aggregate> sum_records(std::span<const ledger_record_view> records);
 
 // "2026-11-21T05", "2026-11-21", "2026-11", "all"; UTC.
 [[nodiscard]] std::string bucket_name(span length, wall_time at);

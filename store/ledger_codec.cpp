@@ -88,7 +88,6 @@ class reader {
         bytes_.remove_prefix(static_cast<std::size_t>(n));
         return s;
     }
-    std::string text() { return std::string(view()); }
     std::optional<nanodollars> amount() {
         const std::uint8_t there = byte();
         if (there > 1) failed_ = true;
@@ -126,6 +125,41 @@ void each_count(Tokens& t, Each&& each) {
     each(t.audio_out);
     each(t.image_in);
     each(t.image_out);
+}
+
+template <class Text>
+std::optional<basic_ledger_record<Text>> read_record(std::string_view bytes) {
+    reader in(bytes);
+    if (in.byte() != static_cast<std::uint8_t>(version)) return std::nullopt;
+    std::optional<basic_ledger_record<Text>> out(std::in_place);
+    auto& r = *out;
+    r.id = in.view();
+    r.started = wall_time(std::chrono::nanoseconds(in.signed_number()));
+    r.access_key_id = in.view();
+    r.upstream_key_id = in.view();
+    r.group_id = in.view();
+    r.provider = in.view();
+    r.endpoint = in.view();
+    r.model_asked = in.view();
+    r.model_served = in.view();
+    r.service_tier = in.view();
+    each_count(r.tokens, [&](std::int64_t& n) { n = in.signed_number(); });
+    r.outcome = in.choice(usage_outcome::none);
+    r.end = in.choice(exchange_end::failed);
+    r.cost = in.amount();
+    r.rated_cost = in.amount();
+    r.status = in.small();
+    r.attempts = in.small();
+    r.stream = in.byte() != 0;
+    r.error_code = in.view();
+    r.first_byte_us = in.signed_number();
+    r.total_us = in.signed_number();
+    r.overhead_us = in.signed_number();
+    r.bytes_in = in.signed_number();
+    r.bytes_out = in.signed_number();
+    r.operator_cost = in.byte() != 0;
+    if (!in.good()) out.reset();
+    return out;
 }
 
 }  // namespace
@@ -174,37 +208,11 @@ std::optional<record_names> peek(std::string_view bytes) noexcept {
 }
 
 std::optional<ledger_record> decode(std::string_view bytes) {
-    reader in(bytes);
-    if (in.byte() != static_cast<std::uint8_t>(version)) return std::nullopt;
-    std::optional<ledger_record> out(std::in_place);
-    auto& r = *out;
-    r.id = in.text();
-    r.started = wall_time(std::chrono::nanoseconds(in.signed_number()));
-    r.access_key_id = in.text();
-    r.upstream_key_id = in.text();
-    r.group_id = in.text();
-    r.provider = in.text();
-    r.endpoint = in.text();
-    r.model_asked = in.text();
-    r.model_served = in.text();
-    r.service_tier = in.text();
-    each_count(r.tokens, [&](std::int64_t& n) { n = in.signed_number(); });
-    r.outcome = in.choice(usage_outcome::none);
-    r.end = in.choice(exchange_end::failed);
-    r.cost = in.amount();
-    r.rated_cost = in.amount();
-    r.status = in.small();
-    r.attempts = in.small();
-    r.stream = in.byte() != 0;
-    r.error_code = in.text();
-    r.first_byte_us = in.signed_number();
-    r.total_us = in.signed_number();
-    r.overhead_us = in.signed_number();
-    r.bytes_in = in.signed_number();
-    r.bytes_out = in.signed_number();
-    r.operator_cost = in.byte() != 0;
-    if (!in.good()) out.reset();
-    return out;
+    return read_record<std::string>(bytes);
+}
+
+std::optional<ledger_record_view> decode_view(std::string_view bytes) noexcept {
+    return read_record<std::string_view>(bytes);
 }
 
 }  // namespace kw::store

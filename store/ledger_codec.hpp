@@ -22,6 +22,8 @@ void encode(const ledger_record& record, std::string& out);
 // bytes, unknown version, enumerators out of range. Never reads out of bounds, never throws but
 // for want of memory. A version that is older than ours stays readable.
 [[nodiscard]] std::optional<ledger_record> decode(std::string_view bytes);
+// The same; its texts are views into bytes, and nothing is allocated.
+[[nodiscard]] std::optional<ledger_record_view> decode_view(std::string_view bytes) noexcept;
 
 // Whose record it is, without reading the rest: views into bytes. nullopt: not a record of ours; a
 // record that peek reads may yet be refused by decode.

@@ -16,7 +16,8 @@ std::string_view to_string(exchange_end end) noexcept {
     return names[static_cast<std::size_t>(end)];
 }
 
-void write_facts(json_writer& w, const ledger_record& r) {
+template <class Text>
+void write_facts(json_writer& w, const basic_ledger_record<Text>& r) {
     w.field("access_key", r.access_key_id)
         .field("upstream_key", r.upstream_key_id)
         .field("group", r.group_id)
@@ -33,6 +34,9 @@ void write_facts(json_writer& w, const ledger_record& r) {
         .field("usage", to_string(r.outcome))
         .field("operator_cost", r.operator_cost);
 }
+
+template void write_facts(json_writer&, const ledger_record&);
+template void write_facts(json_writer&, const ledger_record_view&);
 
 void write_classes(json_writer& w, const token_counts& t) {
     w.field("input", t.input)

@@ -27,17 +27,32 @@ void shipping::follow(const journal_entry& entry) {
         return;
     }
     const auto started = open_.find(names->id);
+    if (started != open_.end()) open_.erase(started);
     if (entry.type == entry_type::start) {
-        if (started != open_.end())
-            started->second = {entry.begin, std::string(entry.payload)};
-        else
-            open_.emplace(names->id, open_start{entry.begin, std::string(entry.payload)});
+        open_.emplace(names->id, open_start{entry.begin, entry.payload, {}});
         return;
     }
-    if (started != open_.end()) open_.erase(started);
     if (entry.begin < cut_to_) return;
     growing_.shards |= 1U << shard_of(names->access_key_id);
     ++growing_.records;
+}
+
+// Its record has a peek.
+void shipping::own(open_start start) {
+    start.kept = std::make_unique<const std::string>(start.record);
+    start.record = *start.kept;
+    const auto id = peek(start.record)->id;
+    open_.erase(id);  // its key lies in another record's bytes
+    open_.emplace(id, std::move(start));
+}
+
+void shipping::own_before(std::uint32_t segment) {
+    std::vector<open_start> old;
+    for (auto& [id, start] : open_)
+        if (!start.kept && segment_of(start.begin) < segment)
+            old.push_back({start.begin, start.record, {}});
+    for (auto& start : old)
+        own(std::move(start));
 }
 
 result<void> shipping::prepare() {
@@ -62,8 +77,7 @@ result<void> shipping::prepare() {
         std::string_view in = *text;
         std::string payload;
         while (take_text(in, payload))
-            if (const auto names = peek(payload))
-                open_.insert_or_assign(std::string(names->id), open_start{0, payload});
+            if (peek(payload)) own({0, payload, {}});
         open_file_ = true;
     }
     journal_entry entry;
@@ -78,6 +92,7 @@ result<void> shipping::prepare() {
         std::vector<std::string_view> ends;
         for (const auto& [id, start] : open_)
             ends.push_back(start.record);
+        std::sort(ends.begin(), ends.end());
         if (const auto code = log_.close_with(ends); code != errc::ok)
             return error(code, "no room to close the journal " + log_.id(), error_source::store);
         if (!ends.empty())
@@ -159,7 +174,7 @@ std::vector<ledger_batch> shipping::batches_of(const kept_cut& kept,
     for (auto at = kept.cut.from; at < kept.cut.to && log_.read(at, entry, checked);) {
         if (entry.begin >= kept.cut.to) break;
         if (entry.type != entry_type::end) continue;
-        auto r = decode(entry.payload);
+        const auto r = decode_view(entry.payload);
         if (!r) {
             ++undecodable_;
             continue;
@@ -169,16 +184,17 @@ std::vector<ledger_batch> shipping::batches_of(const kept_cut& kept,
             if (kept.cut.numbers[shard] <= held_[shard]) continue;
             // Its id is a journal of its own, whose one batch is applied once, whoever sends it.
             auto& alone = once.emplace_back();
-            alone.journal = once_prefix + r->id;
+            alone.journal = once_prefix;
+            alone.journal += r->id;
             alone.shard = shard;
             alone.number = 1;
             alone.encoded.push_back(entry.payload);
-            alone.records.push_back(std::move(*r));
+            alone.records.push_back(*r);
             alone.sums = sum_records(alone.records);
             continue;
         }
         auto& part = parts[shard];
-        part.records.push_back(std::move(*r));
+        part.records.push_back(*r);
         part.encoded.push_back(entry.payload);
     }
     std::vector<ledger_batch> out;
@@ -227,7 +243,11 @@ void shipping::confirm(mono_time now) {
         ++next_;
     }
     // Kept on disk for a failover, but minutes of them in memory would be most of the process.
-    log_.let_go_before(segment_of(next_ < cuts_.size() ? cuts_[next_].cut.from : cut_to_));
+    const auto segment = segment_of(next_ < cuts_.size() ? cuts_[next_].cut.from : cut_to_);
+    if (segment <= let_go_) return;
+    own_before(segment);
+    log_.let_go_before(segment);
+    let_go_ = segment;
 }
 
 result<bool> shipping::send(store& to, mono_time now) {
@@ -272,6 +292,7 @@ result<void> shipping::check(store& with, mono_time now) {
 }
 
 result<void> shipping::save_open(std::uint32_t before_segment) {
+    own_before(before_segment);
     std::string text;
     for (const auto& [id, start] : open_)
         if (segment_of(start.begin) < before_segment) put_text(text, start.record);

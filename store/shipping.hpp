@@ -2,9 +2,10 @@
 // Internal to journal_shipper.
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
 #include <deque>
-#include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,8 +46,16 @@ class shipping {
         std::optional<mono_time> confirmed;
         bool counted = false;  // among the confirmed records
     };
+    struct open_start {
+        journal_position begin = 0;
+        std::string_view record;                  // in the mapped segment, or
+        std::unique_ptr<const std::string> kept;  // of a segment that was let go
+    };
 
     void follow(const journal_entry& entry);
+    void own(open_start start);
+    // Copies what lies in segments before this one: an exchange may go on for hours.
+    void own_before(std::uint32_t segment);
     [[nodiscard]] journal_cut finish_growing();
     [[nodiscard]] result<void> fix(std::span<const journal_cut> made, mono_time now);
     // once: one batch for each record that counts once, whichever journals have it.
@@ -69,11 +78,9 @@ class shipping {
     journal_position read_to_ = 0;  // everything before has been followed
     journal_cut growing_;           // what has been followed since the last cut
     mono_time growing_since_{};
-    struct open_start {
-        journal_position begin = 0;
-        std::string record;
-    };
-    std::map<std::string, open_start, std::less<>> open_;  // exchanges without an end
+    // Exchanges without an end, by the id in their start's record.
+    boost::unordered_flat_map<std::string_view, open_start> open_;
+    std::uint32_t let_go_ = 0;  // segments before it
     bool open_file_ = false;
     std::uint64_t confirmed_records_ = 0;
     std::uint64_t shipped_ = 0;  // by this process

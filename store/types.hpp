@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/clock.hpp"
@@ -40,18 +41,20 @@ enum class exchange_end : std::uint8_t {
     failed,         // every try failed; the client got our or the upstream's error
 };
 
-// The one record of an exchange. `id` is ours, never the client's.
-struct ledger_record {
-    std::string id;
+// The one record of an exchange. `id` is ours, never the client's. Text is std::string where a
+// record owns its texts, std::string_view where they lie in bytes that somebody else keeps.
+template <class Text>
+struct basic_ledger_record {
+    Text id;
     wall_time started;
-    std::string access_key_id;    // "" for an open proxy
-    std::string upstream_key_id;  // "" when no upstream was asked
-    std::string group_id;
-    std::string provider;
-    std::string endpoint;  // "chat", "responses", "embeddings", …
-    std::string model_asked;
-    std::string model_served;  // as the answer names it, else as sent
-    std::string service_tier;
+    Text access_key_id;    // "" for an open proxy
+    Text upstream_key_id;  // "" when no upstream was asked
+    Text group_id;
+    Text provider;
+    Text endpoint;  // "chat", "responses", "embeddings", …
+    Text model_asked;
+    Text model_served;  // as the answer names it, else as sent
+    Text service_tier;
     token_counts tokens;
     usage_outcome outcome = usage_outcome::none;
     exchange_end end = exchange_end::completed;
@@ -60,7 +63,7 @@ struct ledger_record {
     std::uint16_t status = 0;               // what the client got
     std::uint16_t attempts = 0;
     bool stream = false;
-    std::string error_code;          // "" unless the end is not `completed`
+    Text error_code;                 // "" unless the end is not `completed`
     std::int64_t first_byte_us = 0;  // since `started`; 0: none
     std::int64_t total_us = 0;
     std::int64_t overhead_us = 0;  // our own share, from the whole request to the answer's head
@@ -70,6 +73,9 @@ struct ledger_record {
     // key's. Such a record has the exchange's id with "#" and the number of the try.
     bool operator_cost = false;
 };
+
+using ledger_record = basic_ledger_record<std::string>;
+using ledger_record_view = basic_ledger_record<std::string_view>;
 
 enum class span : std::uint8_t { hour, day, month, all };
 enum class dimension : std::uint8_t { all, access_key, upstream_key, group, provider, model };

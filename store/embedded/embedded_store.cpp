@@ -527,15 +527,7 @@ class embedded_store final : public store {
         auto insert = db_->prepare("INSERT OR REPLACE INTO ledger VALUES (?,?,?)");
         for (std::size_t i = 0; i < batch.records.size(); ++i) {
             const auto& r = batch.records[i];
-            std::string_view body;
-            if (i < batch.encoded.size()) {
-                body = batch.encoded[i];
-            } else {
-                body_.clear();
-                encode(r, body_);
-                body = body_;
-            }
-            insert.again().bind(r.id).bind(nanoseconds_of(r.started)).blob(body).step();
+            insert.again().bind(r.id).bind(nanoseconds_of(r.started)).blob(batch.encoded[i]).step();
         }
         for (const auto& a : batch.sums) {
             auto add = db_->prepare(sql_of_aggregates().add);
@@ -559,7 +551,6 @@ class embedded_store final : public store {
     embedded::key_table keys_;
     std::uint64_t revision_ = 0;
     bool interrupted_ = false;
-    std::string body_;
 };
 
 }  // namespace

@@ -77,13 +77,9 @@ void redis_store::add_batch(pipeline& to, const ledger_batch& batch) {
         std::to_string(std::max<std::uint64_t>(options_.max_events / shard_count, 1))};
     for (std::size_t i = 0; i < batch.records.size(); ++i) {
         const auto& r = batch.records[i];
-        arguments.push_back(r.id);
+        arguments.emplace_back(r.id);
         arguments.push_back(std::to_string(unix_ms(r.started)));
-        auto& body = arguments.emplace_back();
-        if (i < batch.encoded.size())
-            body = batch.encoded[i];
-        else
-            encode(r, body);
+        arguments.emplace_back(batch.encoded[i]);
     }
     // The sums lie in the order of span, bucket, dimension: one hash after another.
     for (auto a = batch.sums.begin(); a != batch.sums.end();) {

@@ -18,7 +18,7 @@ void write_cost(json_writer& w, std::string_view name, const std::optional<nanod
 
 }  // namespace
 
-std::string usage_event(const ledger_record& r) {
+std::string usage_event(const ledger_record_view& r) {
     std::string out;
     out.reserve(1024);
     json_writer w(out);

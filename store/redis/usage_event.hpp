@@ -13,6 +13,6 @@ namespace kw::store::redis {
 inline constexpr std::string_view usage_event_version = "1";
 
 // {"v":1,"id":…}: one line of JSON, about 800 bytes. No text of a client but the names of models.
-[[nodiscard]] std::string usage_event(const ledger_record& record);
+[[nodiscard]] std::string usage_event(const ledger_record_view& record);
 
 }  // namespace kw::store::redis

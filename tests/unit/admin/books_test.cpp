@@ -4,6 +4,7 @@
 #include "admin/values.hpp"
 #include "auth/access_key.hpp"
 #include "auth/authenticator.hpp"
+#include "tests/support/batch_bytes.hpp"
 #include "tests/unit/admin/admin_fixture.hpp"
 
 using namespace kw;
@@ -15,6 +16,7 @@ namespace {
 
 // Two exchanges of one access key, an hour apart.
 void book(fixture& f) {
+    store::test::batch_bytes bytes;
     store::ledger_batch batch;
     batch.journal = "j";
     batch.shard = store::shard_of("ak1");
@@ -36,9 +38,8 @@ void book(fixture& f) {
         if (i == 0) r.rated_cost = 3'000'000'000;
         r.status = i == 0 ? 200 : 502;
         r.end = i == 0 ? store::exchange_end::completed : store::exchange_end::failed;
-        batch.records.push_back(r);
+        bytes.add(batch, r);
     }
-    batch.sums = store::sum_records(batch.records);
     REQUIRE(f.store->apply(std::span(&batch, 1)).has_value());
 }
 

@@ -7,6 +7,7 @@
 #include "auth/admin_account.hpp"
 #include "auth/authenticator.hpp"
 #include "auth/waiting_lines.hpp"
+#include "tests/support/batch_bytes.hpp"
 #include "tests/unit/admin/admin_fixture.hpp"
 
 using namespace kw;
@@ -112,8 +113,8 @@ struct filled : fixture {
         batch.journal = "j" + name;
         batch.shard = store::shard_of(r.access_key_id);
         batch.number = 1;
-        batch.records = {r};
-        batch.sums = store::sum_records(batch.records);
+        store::test::batch_bytes bytes;
+        bytes.add(batch, r);
         REQUIRE(store->apply(std::span(&batch, 1)).has_value());
     }
     json::value get(const std::string& target, int status = 200) {

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <map>
 
+#include "tests/support/batch_bytes.hpp"
 #include "tests/unit/admin/admin_fixture.hpp"
 
 using namespace kw;
@@ -39,8 +40,8 @@ struct booked : fixture {
         batch.shard = store::shard_of(pending.access_key_id);
         batch.after = numbers[batch.shard];
         batch.number = ++numbers[batch.shard];
-        batch.records.push_back(pending);
-        batch.sums = store::sum_records(batch.records);
+        store::test::batch_bytes bytes;
+        bytes.add(batch, pending);
         REQUIRE(store->apply(std::span(&batch, 1)).has_value());
         ++number;
     }

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "store/store.hpp"
+#include "tests/support/batch_bytes.hpp"
 
 namespace kw::store::test {
 
@@ -32,15 +33,17 @@ inline ledger_record make_record(const std::string& id, const std::string& acces
     return r;
 }
 
+// Its records' bytes live as long as the program.
 inline ledger_batch make_batch(const std::string& journal, std::uint64_t number,
-                               std::vector<ledger_record> records) {
+                               const std::vector<ledger_record>& records) {
+    static batch_bytes bytes;
     ledger_batch b;
     b.journal = journal;
     b.shard = records.empty() ? 0 : shard_of(records.front().access_key_id);
     b.number = number;
     b.after = number - 1;
-    b.sums = sum_records(records);
-    b.records = std::move(records);
+    for (const auto& r : records)
+        bytes.add(b, r);
     return b;
 }
 

@@ -96,8 +96,7 @@ TEST_CASE("the operator's cost is in every sum, but is no request", "[store]") {
     auto tried = test::make_record("r#1");
     tried.operator_cost = true;
     tried.tokens.input = 1'000'000'000'000'000;
-    const std::vector<ledger_record> records{test::make_record("r"), tried};
-    for (const auto& a : sum_records(records)) {
+    for (const auto& a : test::make_batch("j", 1, {test::make_record("r"), tried}).sums) {
         if (a.by == dimension::access_key) {
             CHECK(a.requests == (a.subject == operator_subject ? 0 : 1));
         } else {

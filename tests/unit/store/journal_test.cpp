@@ -113,10 +113,10 @@ TEST_CASE("what a dead process left is told when the store holds it", "[store][j
     bench_store b;
     std::vector<std::string> told;
     shipper_options options;
-    options.recovered = [&](std::span<const ledger_record> records) {
+    options.recovered = [&](std::span<const ledger_record_view> records) {
         for (const auto& r : records) {
             CHECK(b.store->find_record(r.id).has_value());
-            told.push_back(r.id);
+            told.emplace_back(r.id);
         }
     };
     {

@@ -53,6 +53,15 @@ TEST_CASE("a record survives its encoding") {
     std::string again;
     encode(*back, again);
     CHECK(again == bytes);
+
+    const auto view = decode_view(bytes);
+    REQUIRE(view);
+    CHECK(view->id == r.id);
+    CHECK(view->error_code == r.error_code);
+    CHECK(view->tokens == r.tokens);
+    CHECK(view->bytes_out == r.bytes_out);
+    CHECK(view->id.data() > bytes.data());
+    CHECK(view->id.data() < bytes.data() + bytes.size());
 }
 
 TEST_CASE("the longest record keeps within its bound and whole characters") {
@@ -83,6 +92,7 @@ TEST_CASE("names are seen without the rest, and nothing is read out of what was 
     CHECK(names->access_key_id == r.access_key_id);
     for (std::size_t size = 0; size < bytes.size(); ++size) {
         CHECK_FALSE(decode(std::string_view(bytes).substr(0, size)));
+        CHECK_FALSE(decode_view(std::string_view(bytes).substr(0, size)));
         const auto part = peek(std::string_view(bytes).substr(0, size));
         if (part) CHECK(part->access_key_id == r.access_key_id);
     }
