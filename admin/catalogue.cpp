@@ -31,7 +31,7 @@ result<void> catalogue::sync() {
         if (const auto done = begin(level); !done) return done;
     }
     while (true) {
-        const auto changes = from_.store.changes_since(revision_);
+        const auto changes = from_.store.changes_since(revision_, store::feed_run, server_);
         if (!changes) return changes.error();
         if (changes->reset) {
             keys_.clear();
@@ -43,6 +43,7 @@ result<void> catalogue::sync() {
         for (const auto& c : changes->items)
             take(c);
         revision_ = changes->revision;
+        server_ = changes->server;
         if (!changes->more) return {};
     }
 }

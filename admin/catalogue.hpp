@@ -90,6 +90,7 @@ class catalogue {
     sources from_;
     mutable std::unique_ptr<crypto::hmac_sha256> hash_;
     std::uint64_t revision_ = 0;
+    std::uint64_t server_ = 0;  // who told it
     key_map keys_;
     admin_map admins_;
     token_map tokens_;

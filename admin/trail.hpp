@@ -56,8 +56,9 @@ class trail final : public store::store {
         return under_.list(kind, at);
     }
     result<kw::store::changes> changes_since(std::uint64_t revision,
-                                             std::size_t limit = 10'000) override {
-        return under_.changes_since(revision, limit);
+                                             std::size_t limit = kw::store::feed_run,
+                                             std::uint64_t server = 0) override {
+        return under_.changes_since(revision, limit, server);
     }
     result<bool> wait_change(std::uint64_t revision, std::chrono::milliseconds timeout) override {
         return under_.wait_change(revision, timeout);

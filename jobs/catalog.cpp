@@ -37,7 +37,7 @@ result<bool> catalog::refresh() {
     bool changed = false;
     for (;;) {
         // What came from the file is replaced as a whole by the first answer of the store.
-        auto got = store_.changes_since(from_file_ ? 0 : revision_);
+        auto got = store_.changes_since(from_file_ ? 0 : revision_, store::feed_run, server_);
         if (!got) return got.error();
         if (got->reset || from_file_) {
             clear();
@@ -45,6 +45,7 @@ result<bool> catalog::refresh() {
         }
         from_file_ = false;
         revision_ = got->revision;
+        server_ = got->server;
         for (const store::change& c : got->items) {
             if (is_read_elsewhere(c.after.kind)) continue;
             changed = changed || !changes_no_snapshot(c.after.kind);

@@ -65,6 +65,7 @@ class catalog {
     store::store& store_;
     const crypto::sealer& sealer_;
     std::uint64_t revision_ = 0;
+    std::uint64_t server_ = 0;  // who told it
     std::uint64_t generation_ = 1;
     bool from_file_ = false;
     std::map<std::pair<std::string, std::string>, std::shared_ptr<const store::record>, std::less<>>

@@ -49,8 +49,11 @@ struct change {
     std::optional<audit_entry> trail = std::nullopt;
 };
 
+inline constexpr std::size_t feed_run = 10'000;  // changes told at once
+
 struct changes {
     std::uint64_t revision = 0;  // pass it to the next call
+    std::uint64_t server = 0;    // likewise: which of the servers that were met has answered
     bool reset = false;  // `items` is the whole set: forget everything known before (the store lost
                          // changes in a failover, or the caller asked from 0)
     bool more = false;   // call again at once
@@ -140,8 +143,10 @@ class store : public key_board {
 
     // --- change feed ---------------------------------------------------------------------------
     // What changed after `revision`; 0 asks for everything (no erased entries then). At most
-    // `limit` items a call.
-    virtual result<changes> changes_since(std::uint64_t revision, std::size_t limit = 10'000) = 0;
+    // `limit` items a call. `server`: who told the revision; after a failover another's changes may
+    // have the numbers of some that it does not have, so all is told anew. 0: whoever it was.
+    virtual result<changes> changes_since(std::uint64_t revision, std::size_t limit = feed_run,
+                                          std::uint64_t server = 0) = 0;
     // Blocks until the store's revision is not `revision`, or `timeout` is over: true if it
     // changed. For one feed thread; interrupt_wait() ends it from any thread.
     virtual result<bool> wait_change(std::uint64_t revision, std::chrono::milliseconds timeout) = 0;

@@ -159,7 +159,8 @@ class embedded_store final : public store {
         return out;
     }
 
-    result<changes> changes_since(std::uint64_t revision, std::size_t limit) override {
+    result<changes> changes_since(std::uint64_t revision, std::size_t limit,
+                                  std::uint64_t /*server*/) override {
         const auto hold = begin();
         changes out;
         out.reset = revision == 0 || revision > revision_;

@@ -82,13 +82,6 @@ void health_board::failed(const void* who, const error& why) {
                {{"store", "redis"}, {"server", server_}, {"reason", why.context}});
 }
 
-bool health_board::other_server(const std::string& run_id) {
-    const std::lock_guard lock(mutex_);
-    const bool other = !run_id_.empty() && run_id_ != run_id;
-    run_id_ = run_id;
-    return other;
-}
-
 store_health health_board::now() const {
     const std::lock_guard lock(mutex_);
     return health_;
@@ -144,7 +137,9 @@ result<void> channel::greet(deadline until) {
                      error_source::store);
     for (std::size_t i = 2; i < answers->size(); ++i)
         if (const auto& a = (*answers)[i]; a.is_error()) return refused(a.text);
-    if (board_.other_server(field_of((*answers)[0].text, "run_id"))) replaced_ = true;
+    auto run_id = field_of((*answers)[0].text, "run_id");
+    if (!run_id_.empty() && run_id_ != run_id) ++server_;
+    run_id_ = std::move(run_id);
     return {};
 }
 

@@ -34,8 +34,6 @@ class health_board {
     // need other nodes.
     void answered(const void* who, std::optional<std::chrono::microseconds> latency = std::nullopt);
     void failed(const void* who, const error& why);
-    // Whether this is another server process than the last one seen.
-    bool other_server(const std::string& run_id);
     [[nodiscard]] store_health now() const;
 
   private:
@@ -44,7 +42,6 @@ class health_board {
     const bool quiet_;
     mutable std::mutex mutex_;
     store_health health_;
-    std::string run_id_;
     std::vector<const void*> failing_;
 };
 
@@ -63,8 +60,8 @@ class channel {
     // For the feed: the socket once subscribed, else -1.
     [[nodiscard]] int subscribe(const std::string& name);
     void drain();
-    // Whether the server was replaced since the last time this was asked.
-    [[nodiscard]] bool take_replaced() noexcept { return replaced_.exchange(false); }
+    // Another number after each time that another server process was met; never 0.
+    [[nodiscard]] std::uint64_t server() const noexcept { return server_.load(); }
 
   private:
     result<void> ready(deadline until);
@@ -82,7 +79,8 @@ class channel {
     std::chrono::milliseconds backoff_;
     std::chrono::steady_clock::time_point not_before_{};
     std::array<std::string, all_scripts.size()> hashes_;
-    std::atomic<bool> replaced_{false};
+    std::string run_id_;
+    std::atomic<std::uint64_t> server_{1};
     error last_;
 };
 

@@ -164,10 +164,12 @@ result<page<record>> redis_store::list(std::string_view kind, const page_request
     return out;
 }
 
-result<changes> redis_store::changes_since(std::uint64_t revision, std::size_t limit) {
+result<changes> redis_store::changes_since(std::uint64_t revision, std::size_t limit,
+                                           std::uint64_t server) {
     changes out;
-    const bool replaced = control_.take_replaced();
-    const bool from_start = revision == 0 || replaced;
+    // Before it is asked: who is met by asking is noticed next time.
+    out.server = control_.server();
+    const bool from_start = revision == 0 || (server != 0 && server != out.server);
     for (auto since = from_start ? 0 : revision;;) {
         pipeline ask;
         // The counter first: what comes between the two is seen again next time.

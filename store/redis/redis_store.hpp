@@ -27,7 +27,8 @@ class redis_store final : public store {
     result<page<record>> list(std::string_view kind, const page_request& at) override;
     result<void> erase(std::string_view kind, std::string_view id, std::uint64_t revision) override;
     std::vector<result<std::uint64_t>> write_all(std::span<const change> writes) override;
-    result<changes> changes_since(std::uint64_t revision, std::size_t limit) override;
+    result<changes> changes_since(std::uint64_t revision, std::size_t limit,
+                                  std::uint64_t server) override;
     result<bool> wait_change(std::uint64_t revision, std::chrono::milliseconds timeout) override;
     void interrupt_wait() noexcept override;
     result<void> append_audit(std::span<const audit_entry> entries) override;

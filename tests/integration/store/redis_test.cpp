@@ -143,6 +143,30 @@ TEST_CASE("a Redis that is away fails fast", "[store][redis]") {
     CHECK(s->health().up);
 }
 
+TEST_CASE("each reader of the feed is told all anew by another server", "[store][redis]") {
+    test::redis_server server;
+    manual_clock clock;
+    clock.set_wall(test::noon);
+    const auto opened = open_redis(server.options(), clock);
+    auto& s = **opened;
+    REQUIRE(test::redis_server::wait_for(s));
+    REQUIRE(s.put({"thing", "a", 0, "{}"}).has_value());
+    const auto known = s.changes_since(0);
+    REQUIRE(known.has_value());
+    CHECK_FALSE(s.changes_since(known->revision, feed_run, known->server)->reset);
+    server.stop(SIGKILL);
+    server.start();
+    // Whoever calls first, by whichever connection, takes nothing from the others.
+    while (!s.applied_numbers("j") || !s.standings_since({}, 1) || !s.changes_since(0))
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    for (int reader = 0; reader < 2; ++reader) {
+        const auto anew = s.changes_since(known->revision, feed_run, known->server);
+        CHECK(anew->reset);
+        CHECK(anew->items.size() == 1);
+        CHECK_FALSE(s.changes_since(anew->revision, feed_run, anew->server)->reset);
+    }
+}
+
 TEST_CASE("shipping outlives a frozen and a restarted Redis", "[store][redis]") {
     test::redis_server server;
     const system_clock_source clock;
