@@ -195,7 +195,8 @@ class redis_admission final : public lane_home {
 
     void moved(std::string_view answer) override {
         const auto to = read_redirection(answer);
-        if (to && !to->ask && to_.cluster != nullptr) to_.cluster->moved(to->slot, to->to);
+        if (to && !to->ask && !to->to.host.empty() && to_.cluster != nullptr)
+            to_.cluster->moved(to->slot, to->to);
     }
 
     void note(const step& s, const admit_answer& answer) override {
@@ -392,7 +393,8 @@ class redis_admission final : public lane_home {
         std::vector<std::shared_ptr<lane_door>> all;
         {
             const std::lock_guard lock(mutex_);
-            if (doors_.empty()) return mono_time::max();
+            // Lanes that come in while steps are held back would overtake them.
+            if (doors_.empty() || !held_back_.empty()) return mono_time::max();
             if (now < next_door_ || stopping_) return next_door_;
             all.swap(doors_);
         }

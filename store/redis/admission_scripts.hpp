@@ -7,7 +7,10 @@
 //   <limit>    part, or begin of window or period, and what is used
 //   <limit>:n  of a trailing window, the part with n = part mod 61: part, what was used in it
 // KEYS[2] sorted set of the ids: the lease's end; or, once expired or settled, when to forget it
-// KEYS[3] sorted set, of a shard: its access keys by when to look at them
+// KEYS[3] sorted set, of a shard: its access keys by when to look at them. A step that does not
+// need
+//         it names it all the same: while a Cluster moves the shard all steps of an access key wait
+//         alike, and none overtakes another.
 // Phases: 1 running, 2 released, 3 expired, 4 settled. Times are milliseconds.
 // An amount is two numbers, billions and the rest: a Lua number would lose digits above 2^53.
 #pragma once

@@ -187,8 +187,9 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) {
             return encode_admit(s, now_ms, to);
         case step_kind::settle:
         case step_kind::release:
-            out.script(admission_script::settle, 2, 11);
+            out.script(admission_script::settle, 3, 11);
             to.encoded(frame_of(s, now_ms).keys);
+            to.encoded(frame_of(s, now_ms).used);
             out.time();
             to.word(s.ledger_id);
             to.word(s.is == step_kind::settle ? "s" : "r");
@@ -196,8 +197,9 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) {
             to.number(options_.keep_settled.count());
             return add_amounts(to, s.amount);
         case step_kind::renew:
-            out.script(admission_script::renew, 2, 3 + s.ids.size());
+            out.script(admission_script::renew, 3, 3 + s.ids.size());
             out.keys_of(s);
+            out.key(shard_of(s.access_key_id), "used");
             out.time();
             to.number(s.ttl.count());
             to.number(options_.keep_expired.count());

@@ -54,6 +54,7 @@ std::optional<redirection> read_redirection(std::string_view text) {
     auto to = parse_place({at + 1, end});
     if (!to) return std::nullopt;
     out.to = std::move(*to);
+    if (out.to.host == "?") out.to.host.clear();  // a node that does not know its own name
     return out;
 }
 

@@ -468,8 +468,17 @@ void connection::close() noexcept {
 result<void> connection::open(const target& to, deadline until) {
     close();
     if (to.mode == redis_mode::sentinel) {
-        const auto master = find_master(to, until);
-        return master ? open(*master, until) : result<void>(master.error());
+        // A Sentinel that is cut off from the others names a master of old: then the next is asked.
+        result<void> opened = away("no Sentinel is named");
+        for (std::size_t first = 0; first < to.seeds.size();) {
+            const auto now = std::chrono::steady_clock::now();
+            const auto left = static_cast<int>(to.seeds.size() - first);
+            const auto master = find_master(to, until, first);
+            if (!master) return master.error();
+            opened = open(*master, now + (until - now) / left);
+            if (opened) break;
+        }
+        return opened;
     }
     impl_->reader.reset(redisReaderCreate());
     if (!impl_->reader) return away("out of memory");
@@ -495,7 +504,10 @@ result<void> connection::open(const target& to, deadline until) {
     for (std::size_t i = 0; i < needed; ++i)
         if ((*answers)[i].is_error()) {
             close();
-            return away(to.name() + " refused us: " + (*answers)[i].text);
+            // A server that knows no AUTH repeats its arguments.
+            std::string_view why = (*answers)[i].text;
+            if (i == 0 && !to.password.empty()) why = why.substr(0, why.find_first_of("'`"));
+            return away(to.name() + " refused us: " + std::string(why));
         }
     if (to.must_be_master) {
         const auto& role = (*answers)[needed - 1].items;

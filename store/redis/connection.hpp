@@ -63,8 +63,9 @@ struct target {
 // "host:port", "[v6]:port", "host"; also the address in a redirection, whose host may be empty.
 [[nodiscard]] std::optional<place> parse_place(std::string_view text);
 
-// Where the master is, as the first Sentinel says that answers. errc::store_unavailable.
-[[nodiscard]] result<target> find_master(const target& among, deadline until);
+// Where the master is, as the first Sentinel says that answers, from number `first` on, which then
+// becomes the next one's. errc::store_unavailable.
+[[nodiscard]] result<target> find_master(const target& among, deadline until, std::size_t& first);
 
 struct reply {
     enum class kind : std::uint8_t { nil, status, error, integer, text, array };

@@ -3,13 +3,13 @@
 
 namespace kw::store::redis {
 
-result<target> find_master(const target& among, deadline until) {
+result<target> find_master(const target& among, deadline until, std::size_t& first) {
     auto last = error(errc::store_unavailable, "no Sentinel is named", error_source::store);
     target sentinel = among.server({});
     sentinel.user = among.sentinel_user;
     sentinel.password = among.sentinel_password;
     sentinel.db.clear();
-    for (std::size_t i = 0; i < among.seeds.size(); ++i) {
+    for (auto i = first; i < among.seeds.size(); ++i) {
         // Each gets its share of the time that is left; the last leaves as much for the master.
         const auto now = std::chrono::steady_clock::now();
         const auto share = now + (until - now) / static_cast<int>(among.seeds.size() - i + 1);
@@ -31,6 +31,7 @@ result<target> find_master(const target& among, deadline until) {
         if (told.items.size() == 2) {
             auto master = among.server({told.items[0].text, told.items[1].text});
             master.must_be_master = true;
+            first = i + 1;
             return master;
         }
         last.context = "the Sentinel " + sentinel.at.name() +
