@@ -224,7 +224,7 @@ TEST_CASE("a record costs Redis little time", "[store][redis]") {
             r.model_served = "model-" + std::to_string(i % 4);
             r.tokens.cached_read = 3;
         }
-        const auto b = test::make_batch("j", n, std::move(records));
+        const auto b = test::make_batch("j", n, records);
         REQUIRE(s->apply(std::span(&b, 1))->front().applied);
     }
     const auto micros = server.microseconds_in_scripts();
