@@ -11,7 +11,9 @@ import threading
 import harness
 
 SDK = harness.ROOT / "tests/e2e/node_modules/openai"
-BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+# Not the script in the path: it waits for the browser, which would outlive it.
+PROGRAMS = ["/usr/lib/chromium/chromium-headless-shell", "chromium-headless-shell", "chromium"]
+BROWSER = next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
 class Site(http.server.ThreadingHTTPServer):
