@@ -4,15 +4,14 @@ import re
 
 import common
 
-TABLE = pathlib.PurePosixPath("config/fields.cpp")
+TABLES = "config/fields*.cpp"
 FIELD = re.compile(r"at<&(\w+)::(\w+)>")
 
 
 def check(root: pathlib.Path) -> list[str]:
-    if not (root / TABLE).is_file():
-        return []
     code = "\n".join((root / path).read_text() for path in common.files(root)
                      if path.suffix in common.SOURCE and path.parts[0] not in ("config", "tests"))
-    named = sorted(set(FIELD.findall((root / TABLE).read_text())))
-    return [f"{TABLE}: no code reads {owner}::{name}" for owner, name in named
+    return [f"{table.relative_to(root)}: no code reads {owner}::{name}"
+            for table in sorted(root.glob(TABLES))
+            for owner, name in sorted(set(FIELD.findall(table.read_text())))
             if not re.search(rf"[.>]{name}\b", code)]
