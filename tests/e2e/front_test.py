@@ -2,6 +2,7 @@
 next one is sent, on TLS; a WebSocket is upgraded; another certificate is taken while a stream goes on."""
 import http.server
 import os
+import pathlib
 import queue
 import shutil
 import ssl
@@ -74,6 +75,14 @@ class Nginx(harness.HttpProcess):
         subprocess.run([harness.PROGRAM, "self-signed", "--cert", folder / "tls/keywheel.crt", "--key",
                         folder / "tls/keywheel.key"], check=True, stdout=subprocess.DEVNULL, timeout=30)
 
+    def workers(self):
+        def parent(stat):
+            try:
+                return int(stat.read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                return 0  # it has just ended
+        return sum(parent(stat) == self.pid for stat in pathlib.Path("/proc").glob("[0-9]*/stat"))
+
     def shown_certificate(self):
         return ssl.get_server_certificate(("127.0.0.1", self.port))
 
@@ -118,6 +127,8 @@ groups:
         connection.close()
         print(f"figure: front: events through nginx, each before the next was sent: {EVENTS} events", flush=True)
 
+        # The worker that ends accepts for 100 ms more; the stream was its last work.
+        harness.wait_until("one worker", lambda: self.nginx.workers() == 1)
         socket = Socket(self.nginx.port, "/v1/realtime?model=mock-realtime",
                         [("Authorization", f"Bearer {self.proxy.access_key}")], ca=self.nginx.ca)
         socket.send({"type": "response.create"})
