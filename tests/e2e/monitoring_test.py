@@ -60,7 +60,7 @@ prices:
         proxy.get("/admin/keys", headers={"x-admin-key": "a-wrong-secret"})
         proxy.raw(b"GET / HTTP/1.1\r\nbad header\r\n\r\n", finish=True)
         harness.wait_until("the channel is known", lambda: b"keywheel_notifications_total" in proxy.get("/metrics").body)
-        harness.wait_until("the certificate's end", lambda: b"keywheel_certificate_expiry_timestamp_seconds 0" not in secure.get("/metrics").body)
+        harness.wait_until("the certificate's end", lambda: re.search(rb"\nkeywheel_certificate_expiry_timestamp_seconds\S* [1-9]", secure.get("/metrics").body))
         harness.wait_until("all is counted", lambda: b'_total{model="gpt-4o-mini",kind="real"}' in proxy.get("/metrics").body)
         text = proxy.get("/metrics").body.decode() + secure.get("/metrics").body.decode()
         # A stream has counted both: its first token, and the gaps between the others.
