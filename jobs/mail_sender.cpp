@@ -5,7 +5,7 @@
 #include <array>
 #include <optional>
 
-#include "core/crypto.hpp"
+#include "core/base64.hpp"
 #include "net/connector.hpp"
 #include "net/tls.hpp"
 
@@ -15,16 +15,6 @@ namespace {
 using security = config::mail_server::security;
 
 constexpr std::size_t max_answer = 8 * 1024;  // of the server, to one command
-
-std::string base64(std::string_view bytes) {
-    std::string out =
-        crypto::to_base64url({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
-    std::ranges::replace(out, '-', '+');
-    std::ranges::replace(out, '_', '/');
-    while (out.size() % 4 != 0)
-        out += '=';
-    return out;
-}
 
 struct reply {
     int code = 0;
@@ -137,13 +127,13 @@ net::task<result<void>> log_in(dialogue& with, const mail& m, const reply& offer
     if (offered.find("PLAIN") != std::string::npos || offered.empty()) {
         std::string plain('\0' + m.user + '\0');
         plain += m.password.reveal();
-        auto in = co_await with.say(secret("AUTH PLAIN " + base64(plain)), 2, "AUTH");
+        auto in = co_await with.say(secret("AUTH PLAIN " + to_base64(plain)), 2, "AUTH");
         if (!in) co_return in.error();
         co_return result<void>();
     }
     if (auto in = co_await with.say("AUTH LOGIN", 3, "AUTH"); !in) co_return in.error();
-    if (auto in = co_await with.say(base64(m.user), 3, "AUTH"); !in) co_return in.error();
-    auto in = co_await with.say(secret(base64(m.password.reveal())), 2, "AUTH");
+    if (auto in = co_await with.say(to_base64(m.user), 3, "AUTH"); !in) co_return in.error();
+    auto in = co_await with.say(secret(to_base64(m.password.reveal())), 2, "AUTH");
     if (!in) co_return in.error();
     co_return result<void>();
 }

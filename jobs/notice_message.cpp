@@ -9,6 +9,7 @@
 #include <ctime>
 #include <utility>
 
+#include "core/base64.hpp"
 #include "core/crypto.hpp"
 #include "core/json_writer.hpp"
 
@@ -27,20 +28,6 @@ std::string at(wall_time t) {
 
 std::int64_t seconds_of(wall_time t) {
     return std::chrono::duration_cast<std::chrono::seconds>(t.time_since_epoch()).count();
-}
-
-std::string base64(std::string_view bytes) {
-    std::string out =
-        crypto::to_base64url({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
-    std::ranges::replace(out, '-', '+');
-    std::ranges::replace(out, '_', '/');
-    while (out.size() % 4 != 0)
-        out += '=';
-    return out;
-}
-
-std::string base64(const crypto::digest& d) {
-    return base64(std::string_view(reinterpret_cast<const char*>(d.data()), d.size()));
 }
 
 std::string url_encoded(std::string_view text) {
@@ -112,7 +99,7 @@ std::string header_text(std::string_view text) {
                (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U)
             --end;
         if (!out.empty()) out += "\r\n ";
-        out += "=?utf-8?B?" + base64(text.substr(i, end - i)) + "?=";
+        out += "=?utf-8?B?" + to_base64(text.substr(i, end - i)) + "?=";
         i = end;
     }
     return out;
@@ -214,7 +201,7 @@ net::http_request compose_request(const config::channel_settings& to, const noti
                 std::string key = timestamp + "\n";
                 key += to.key.reveal();
                 w.field("timestamp", timestamp)
-                    .field("sign", base64(crypto::hmac_sha256(secret(std::move(key)))("")));
+                    .field("sign", to_base64(crypto::hmac_sha256(secret(std::move(key)))("")));
             }
             w.field("msg_type", "text").key("content").begin_object();
             w.field("text", markup_escaped(line_of(m), "<>")).end_object().end_object();
@@ -228,7 +215,7 @@ net::http_request compose_request(const config::channel_settings& to, const noti
                 text += to.key.reveal();
                 signed_url += (url.find('?') == std::string::npos ? "?timestamp=" : "&timestamp=") +
                               timestamp +
-                              "&sign=" + url_encoded(base64(crypto::hmac_sha256(to.key)(text)));
+                              "&sign=" + url_encoded(to_base64(crypto::hmac_sha256(to.key)(text)));
             }
             w.begin_object().field("msgtype", "text").key("text").begin_object();
             w.field("content", line_of(m)).end_object().end_object();
@@ -276,7 +263,7 @@ std::string compose_mail(const config::channel_settings& to, const notice_messag
                       "@keywheel.invalid>\r\nMIME-Version: 1.0\r\n"
                       "Content-Type: text/plain; charset=utf-8\r\n"
                       "Content-Transfer-Encoding: base64\r\n\r\n";
-    const std::string text = base64(fmt::format(
+    const std::string text = to_base64(fmt::format(
         "{}\r\n\r\nevent: {}\r\nabout: {}\r\ncount: {}\r\nfirst: {}\r\nlast: {}\r\nfrom: {}\r\n",
         m.text, to_string(m.kind), m.subject, m.count, at(m.first), at(m.last), m.source));
     for (std::size_t i = 0; i < text.size(); i += 76)

@@ -1,8 +1,6 @@
 // Words, schema instances, usage objects and error bodies.
 #include "mock/answers.hpp"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
 #include <boost/json.hpp>
@@ -335,15 +333,6 @@ std::string responses_usage(const token_count& t) {
 std::string json_text(std::string_view text) {
     std::string out;
     append_json_string(out, text);
-    return out;
-}
-
-std::string base64_text(std::string_view bytes) {
-    std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-    const int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                  reinterpret_cast<const unsigned char*>(bytes.data()),
-                                  static_cast<int>(bytes.size()));
-    out.resize(static_cast<std::size_t>(n));
     return out;
 }
 

@@ -36,7 +36,6 @@ struct content {
 [[nodiscard]] std::string chat_usage(const token_count& t);
 [[nodiscard]] std::string responses_usage(const token_count& t);
 [[nodiscard]] std::string json_text(std::string_view text);  // with its quotes
-[[nodiscard]] std::string base64_text(std::string_view bytes);
 
 // A fixed time, so that the same request gives the same bytes.
 inline constexpr std::string_view created_at = "1767225600";

@@ -1,11 +1,10 @@
 // Sums, entries and sightings, and their JSON.
 #include "mock/books.hpp"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "core/base64.hpp"
 #include "core/json_writer.hpp"
 
 namespace kw::mock {
@@ -79,15 +78,6 @@ void write(json_writer& w, const header_list& headers) {
     w.end_array();
 }
 
-std::string base64(std::string_view bytes) {
-    std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-    const int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                  reinterpret_cast<const unsigned char*>(bytes.data()),
-                                  static_cast<int>(bytes.size()));
-    out.resize(static_cast<std::size_t>(n));
-    return out;
-}
-
 bool valid_utf8(const std::string& text) {
     // The JSON parser checks it; a string literal of our own escapes what would end it.
     std::string literal = "\"";
@@ -105,14 +95,14 @@ void write(json_writer& w, const sighting& s) {
     w.field("connection", s.connection).field("method", s.method).field("target", s.target);
     w.field("version", s.version).key("head");
     write(w, s.headers);
-    w.field("raw_head", base64(s.raw_head)).field("body_bytes", s.body_bytes);
+    w.field("raw_head", to_base64(s.raw_head)).field("body_bytes", s.body_bytes);
     w.field("body_sha256", s.body_sha256).key("body");
     if (valid_utf8(s.body)) {
         w.value(s.body);
     } else {
         w.null();
     }
-    w.field("body_base64", base64(s.body)).key("trailers");
+    w.field("body_base64", to_base64(s.body)).key("trailers");
     write(w, s.trailers);
     w.end_object();
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/base64.hpp"
 #include "core/json_writer.hpp"
 #include "mock/answers.hpp"
 
@@ -88,7 +89,7 @@ net::task<void> embeddings(exchange& x) {
         if (base64) {
             std::string bytes(dimensions * sizeof(float), '\0');
             std::memcpy(bytes.data(), vector.data(), bytes.size());
-            body += '"' + base64_text(bytes) + '"';
+            body += '"' + to_base64(bytes) + '"';
         } else {
             json_writer w(body);
             w.begin_array();
@@ -191,7 +192,7 @@ net::task<void> speech(exchange& x) {
     if (x.in.json.text("stream_format") == "sse") {
         stream_script s;
         s.tokens = 16;
-        const std::string audio = base64_text(std::string(1024, '\x5A'));
+        const std::string audio = to_base64(std::string(1024, '\x5A'));
         s.token = [audio](std::string& out, std::size_t) {
             out += "data: {\"type\":\"speech.audio.delta\",\"audio\":\"" + audio + "\"}\n\n";
         };

@@ -1,11 +1,10 @@
 // HTTP CONNECT (RFC 9110 §9.3.6) and SOCKS5 (RFC 1928, user and password by RFC 1929).
 #include "net/egress.hpp"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
 
+#include "core/base64.hpp"
 #include "net/address.hpp"
 #include "net/url.hpp"
 
@@ -17,15 +16,6 @@ constexpr std::size_t max_reply = 8 * 1024;
 error fault(std::string what) {
     return error(errc::egress_proxy_error, "egress proxy: " + std::move(what),
                  error_source::upstream, retry_class::other_key);
-}
-
-std::string base64(std::string_view text) {
-    std::string out(4 * ((text.size() + 2) / 3) + 1, '\0');
-    const int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                  reinterpret_cast<const unsigned char*>(text.data()),
-                                  static_cast<int>(text.size()));
-    out.resize(static_cast<std::size_t>(n));
-    return out;
 }
 
 // One read of at least a byte.
@@ -63,7 +53,7 @@ task<result<void>> pass_http(stream& on, waiter& w, const egress_proxy& proxy,
                 (proxy.user.empty()
                      ? std::string()
                      : "Proxy-Authorization: Basic " +
-                           base64(proxy.user + ":" + std::string(proxy.password.reveal())) +
+                           to_base64(proxy.user + ":" + std::string(proxy.password.reveal())) +
                            "\r\n") +
                 "\r\n");
     auto sent = co_await send(on, w, head.reveal(), deadline);

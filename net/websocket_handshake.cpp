@@ -7,18 +7,12 @@
 #include <array>
 #include <cstring>
 
+#include "core/base64.hpp"
+
 namespace kw::net {
 namespace {
 
 constexpr std::string_view magic = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-std::string base64(const unsigned char* bytes, std::size_t size) {
-    std::string out((size + 2) / 3 * 4 + 1, '\0');
-    const int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), bytes,
-                                  static_cast<int>(size));
-    out.resize(static_cast<std::size_t>(n));
-    return out;
-}
 
 // Of the header's only line; nullopt: none, or several.
 std::optional<std::string_view> only(const http_head& head, std::string_view name) noexcept {
@@ -81,7 +75,7 @@ std::string make_websocket_key(random_source& random) {
         const std::uint64_t n = random.next();
         std::memcpy(bytes.data() + i, &n, 8);
     }
-    return base64(bytes.data(), bytes.size());
+    return to_base64(bytes);
 }
 
 std::string websocket_accept(std::string_view key) {
@@ -90,7 +84,7 @@ std::string websocket_accept(std::string_view key) {
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned size = 0;
     EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha1(), nullptr);
-    return base64(digest.data(), size);
+    return to_base64(std::span(digest).first(size));
 }
 
 websocket_answer check_websocket_answer(const http_head& answer, std::string_view key,
