@@ -215,7 +215,7 @@ net::task<exchange::step> exchange::attempt(pool::picked& picked) {
     }
     note_key(picked);
     plan_edits(*picked.of);
-    book_start(picked);
+    book_start();
 
     const mono_time from = w_.mono();
     const auto outcome = co_await dispatch(picked);

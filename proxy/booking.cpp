@@ -2,6 +2,7 @@
 #include "core/incidents.hpp"
 #include "core/log.hpp"
 #include "core/spans.hpp"
+#include "proxy/book_fields.hpp"
 #include "proxy/exchange.hpp"
 #include "proxy/worker.hpp"
 #include "usage/estimate.hpp"
@@ -72,28 +73,40 @@ void exchange::note_incident(errc code) {
         noticed->note(incidents::what::refused_credential, client_.address.to_string());
 }
 
-void exchange::book_start(const pool::picked&) {
-    if (!endpoint_.billable) return;
+usage::multipliers exchange::rates() const noexcept {
+    return {group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000};
+}
+
+store::exchange_start exchange::start_of(const store::ledger_record& r, std::string_view model,
+                                         const usage::quantities& most,
+                                         std::string_view tier) const {
     store::exchange_start start;
-    start.id = record_.id;
-    start.access_key_id = record_.access_key_id;
-    start.upstream_key_id = record_.upstream_key_id;
-    start.group_id = record_.group_id;
-    start.provider = record_.provider;
-    start.endpoint = record_.endpoint;
-    start.model = route_.model;
-    start.started = record_.started;
-    start.input_tokens = usage::estimate_tokens(record_.bytes_in);
-    start.output_tokens = fields_.max_tokens;
-    start.stream = record_.stream;
-    usage::quantities q;
-    q.tokens.input = start.input_tokens;
-    q.tokens.output = start.output_tokens;
-    const auto charge =
-        snap_.prices->cost(record_.provider, route_.model, route_.model, q, fields_.service_tier,
-                           {group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000});
+    start.id = r.id;
+    copy_parties(r, start);
+    start.model = model;
+    start.started = r.started;
+    start.input_tokens = most.tokens.input;
+    start.output_tokens = most.tokens.output;
+    start.stream = r.stream;
+    const auto charge = snap_.prices->cost(r.provider, model, model, most, tier, rates());
     start.cost = charge.cost.value_or(-1);
     start.rated_cost = charge.rated.value_or(-1);
+    return start;
+}
+
+void exchange::price(store::ledger_record& r, std::string_view asked, const usage::quantities& q,
+                     std::string_view tier) const {
+    const auto charge = snap_.prices->cost(r.provider, r.model_served, asked, q, tier, rates());
+    r.cost = charge.cost;
+    r.rated_cost = charge.rated;
+}
+
+void exchange::book_start() {
+    if (!endpoint_.billable) return;
+    usage::quantities most;
+    most.tokens.input = usage::estimate_tokens(record_.bytes_in);
+    most.tokens.output = fields_.max_tokens;
+    const auto start = start_of(record_, route_.model, most, fields_.service_tier);
     // A journal that is full was looked at before; with `serve` the request goes on unjournalled.
     if (w_.journal().append_start(start, journaled_) == errc::ok) journaled_ = true;
 }
@@ -112,12 +125,8 @@ void exchange::settle_usage() {
     q.images = scan.images;
     q.duration_ms = scan.duration_ms;
     q.searches = scan.searches;
-    const auto charge = snap_.prices->cost(
-        record_.provider, record_.model_served, route_.model, q, record_.service_tier,
-        {group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000});
-    record_.cost = charge.cost;
-    record_.rated_cost = charge.rated;
-    if (!charge.cost && booked.tokens.total() > 0 && w_.is_first_unpriced(record_.model_served)) {
+    price(record_, route_.model, q, record_.service_tier);
+    if (!record_.cost && booked.tokens.total() > 0 && w_.is_first_unpriced(record_.model_served)) {
         log::event(log::level::warn, "price.unknown",
                    {{"model", record_.model_served},
                     {"provider", record_.provider},

@@ -34,8 +34,13 @@
 #include "store/objects.hpp"
 #include "store/types.hpp"
 #include "usage/endpoint.hpp"
+#include "usage/prices.hpp"
 #include "usage/request_fields.hpp"
 #include "usage/scanner.hpp"
+
+namespace kw::store {
+struct exchange_start;
+}
 
 namespace kw::proxy {
 
@@ -174,7 +179,17 @@ class exchange {
 
     // ---- books (booking.cpp)
     void note_key(const pool::picked& picked);
-    void book_start(const pool::picked& picked);
+    void book_start();
+    // What the multipliers of group and access key make of a price.
+    [[nodiscard]] usage::multipliers rates() const noexcept;
+    // The start of a record whose request asks for that model and may use so much.
+    [[nodiscard]] store::exchange_start start_of(const store::ledger_record& r,
+                                                 std::string_view model,
+                                                 const usage::quantities& most,
+                                                 std::string_view tier) const;
+    // Puts into the record what it cost.
+    void price(store::ledger_record& r, std::string_view asked, const usage::quantities& q,
+               std::string_view tier) const;
     void settle_usage();
     void finish(store::exchange_end end, errc code);
     void book_abandoned();

@@ -3,6 +3,7 @@
 // has its id, and an answer that tells what it cost is handed to whoever books it.
 #include <array>
 
+#include "proxy/book_fields.hpp"
 #include "proxy/exchange.hpp"
 #include "proxy/worker.hpp"
 #include "usage/estimate.hpp"
@@ -37,17 +38,13 @@ std::optional<store::object_debt> exchange::take_debt() {
     usage::late_note note;
     note.kind = state.kind;
     note.exchange_id = record_.id;
-    note.access_key_id = record_.access_key_id;
-    note.upstream_key_id = record_.upstream_key_id;
-    note.group_id = record_.group_id;
-    note.provider = record_.provider;
-    note.endpoint = record_.endpoint;
+    copy_parties(record_, note);
     note.model_asked = record_.model_asked;
     note.model = route_.model;
     note.service_tier = fields_.service_tier;
     note.account = objects_->told.empty() ? objects_->account : objects_->told;
     note.place = std::string(collections[static_cast<std::size_t>(state.kind)]) + state.id;
-    note.rates = {group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000};
+    note.rates = rates();
     const auto& settings = *snap_.settings;
     if (state.kind == late_kind::response) {
         note.input_tokens = usage::estimate_tokens(record_.bytes_in);
@@ -82,11 +79,7 @@ void exchange::leave_to_late_work() {
     record_.outcome = store::usage_outcome::estimated;
     usage::quantities q;
     q.tokens = record_.tokens;
-    const auto charge = snap_.prices->cost(
-        record_.provider, record_.model_served, route_.model, q, fields_.service_tier,
-        {group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000});
-    record_.cost = charge.cost;
-    record_.rated_cost = charge.rated;
+    price(record_, route_.model, q, fields_.service_tier);
 }
 
 // whole: the answer was read to its end; of a stream, each event is.

@@ -53,7 +53,7 @@ net::task<bool> exchange::serve_pass_through() {
     for (;;) {
         note_key(picked);
         plan_edits(*picked.of);
-        book_start(picked);
+        book_start();
         const mono_time from = w_.mono();
         const auto got = co_await dispatch(picked);
         const mono_time to = w_.mono();

@@ -404,35 +404,10 @@ socket_books::turn socket_books::make_turn(std::string_view model) const {
 }
 
 void socket_books::journal_start(turn& t) {
-    const store::ledger_record& r = t.record;
-    store::exchange_start start;
-    start.id = r.id;
-    start.access_key_id = r.access_key_id;
-    start.upstream_key_id = r.upstream_key_id;
-    start.group_id = r.group_id;
-    start.provider = r.provider;
-    start.endpoint = r.endpoint;
-    start.model = r.model_served;
-    start.started = r.started;
-    start.input_tokens = std::max(last_input_, usage::estimate_tokens(r.bytes_in));
-    start.stream = true;
-    usage::quantities q;
-    q.tokens.input = start.input_tokens;
-    const auto charge =
-        x_.snap_.prices->cost(r.provider, r.model_served, r.model_served, q, t.tier,
-                              {x_.group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000});
-    start.cost = charge.cost.value_or(-1);
-    start.rated_cost = charge.rated.value_or(-1);
+    usage::quantities most;
+    most.tokens.input = std::max(last_input_, usage::estimate_tokens(t.record.bytes_in));
+    const auto start = x_.start_of(t.record, t.record.model_served, most, t.tier);
     t.journaled = x_.w_.journal().append_start(start, false) == errc::ok;
-}
-
-void socket_books::price(turn& t, const usage::quantities& q, const std::string& asked) const {
-    store::ledger_record& r = t.record;
-    const auto charge =
-        x_.snap_.prices->cost(r.provider, r.model_served, asked, q, r.service_tier,
-                              {x_.group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000});
-    r.cost = charge.cost;
-    r.rated_cost = charge.rated;
 }
 
 void socket_books::settle_usage(turn& t, const usage::scan_result& scan) const {
@@ -447,7 +422,7 @@ void socket_books::settle_usage(turn& t, const usage::scan_result& scan) const {
     q.tokens = booked.tokens;
     q.duration_ms = scan.duration_ms;
     q.searches = scan.searches;
-    price(t, q, asked);
+    x_.price(r, asked, q, r.service_tier);
 }
 
 void socket_books::close_turn(turn& t, exchange_end end, errc why) {
@@ -491,7 +466,7 @@ void socket_books::finish(exchange_end end, errc why) {
         r.outcome = store::usage_outcome::estimated;
         usage::quantities q;
         q.tokens = r.tokens;
-        price(t, q, r.model_served);
+        x_.price(r, r.model_served, q, r.service_tier);
         close_turn(t, end, why);
     }
     turns_.clear();

@@ -83,7 +83,6 @@ class socket_books final : public socket_watch {
     net::task<ending> end_response();
     net::task<ending> book_transcription();
     void drop_unanswered();
-    void price(turn& t, const usage::quantities& q, const std::string& asked) const;
     void settle_usage(turn& t, const usage::scan_result& scan) const;
     void close_turn(turn& t, store::exchange_end end, errc why);
     [[nodiscard]] std::vector<turn>::iterator find(std::string_view response_id);
