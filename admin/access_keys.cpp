@@ -77,7 +77,11 @@ void write_key(json_writer& w, const auth::access_key& k, wall_time now, const s
     if (const auto used = usage.find(k.id); used != usage.end()) {
         w.key("limit_usage");
         write_limit_usage(w, k.limits, used->second);
-        w.field("running", used->second.leases);
+        // Where requests alone are counted nothing is kept of one that runs.
+        if (k.limits && k.limits.set->counts_only())
+            w.key("running").null();
+        else
+            w.field("running", used->second.leases);
     }
     w.field("revision", k.revision).end_object();
 }

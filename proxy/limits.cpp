@@ -188,6 +188,8 @@ void exchange::settle_limits() {
     // Used, but of unknown price: what was reserved for that.
     if (!record_.rated_cost && real.tokens > 0) real.cost = reservation_.reservation.cost;
     lease_.release();
+    // Counted once and for all when it was admitted.
+    if (reservation_.limits->counts_only() && real.requests == 1) return;
     store::lease_ref which{std::move(reservation_.access_key_id),
                            std::move(reservation_.ledger_id)};
     // A background response: what was reserved stays counted until its usage takes its place.

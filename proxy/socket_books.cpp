@@ -314,8 +314,9 @@ net::task<std::optional<error>> socket_books::ask(turn& t, bool bounded, bool be
             continue;
         }
         if (answer->admitted()) {
-            t.admitted = true;
-            x_.w_.leases()->admission().release({q.access_key_id, q.ledger_id});
+            // Where requests alone count, that was all.
+            t.admitted = !q.limits->counts_only();
+            if (t.admitted) x_.w_.leases()->admission().release({q.access_key_id, q.ledger_id});
         }
         co_return judge(t, *answer, begun);
     }

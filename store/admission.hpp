@@ -6,6 +6,11 @@
 // window and period in which the request was admitted. A lease that is not renewed expires: its
 // slot is free again and its reservation stays counted, until a late settle() corrects it.
 // Everything is idempotent by ledger id: what is sent twice, or late, counts once.
+//
+// Where limits are of requests alone (limit_set::counts_only) an admission is all there is to book:
+// it takes no lease, so it is no part of `leases`, also of those of a cap on concurrency that the
+// access key is given while it runs, and it needs no settle() but to be taken back. Its id is known
+// as long as that of a settled one, and as long as it is renewed.
 #pragma once
 
 #include <atomic>
@@ -153,7 +158,8 @@ class admission {
 };
 
 struct admission_options {
-    // A settled id is remembered this long, so that a late repetition is recognised.
+    // A settled or merely counted id is remembered this long, so that a late repetition is
+    // recognised.
     std::chrono::milliseconds keep_settled{60'000};
     // An expired reservation can be corrected this long.
     std::chrono::milliseconds keep_expired{3'600'000};

@@ -130,6 +130,8 @@ result<std::shared_ptr<const limit_set>> limit_set::make(std::vector<limit> limi
         }
         const auto keep = keep_of(l);
         out->keep_ms_ = keep < 0 || out->keep_ms_ < 0 ? -1 : std::max(out->keep_ms_, keep);
+        out->counts_only_ = out->counts_only_ && l.unit == limit_unit::requests &&
+                            l.kind != limit_kind::concurrency;
         out->names_.push_back(std::move(name));
         out->items_.push_back(l);
     }

@@ -77,6 +77,9 @@ class limit_set {
 
     [[nodiscard]] const std::vector<limit>& items() const noexcept { return items_; }
     [[nodiscard]] const std::vector<std::string>& names() const noexcept { return names_; }
+    // Requests are all that counts: an admission holds no lease, and its outcome changes nothing
+    // but by being taken back.
+    [[nodiscard]] bool counts_only() const noexcept { return counts_only_; }
     // How long after the last request something of it still counts; -1: for ever.
     [[nodiscard]] std::int64_t keep_ms() const noexcept { return keep_ms_; }
 
@@ -85,6 +88,7 @@ class limit_set {
     std::vector<limit> items_;
     std::vector<std::string> names_;
     std::int64_t keep_ms_ = 0;
+    bool counts_only_ = true;
 };
 
 }  // namespace kw::store

@@ -104,7 +104,7 @@ admit_answer key_usage::admit(std::int64_t now, const admit_request& request, co
     }
     now = since_last(now);
     sweep(now, keep);
-    if (entries_.contains(request.ledger_id)) {
+    if (find_entry(request.ledger_id, now) != nullptr) {
         admit_answer out;
         out.is = admit_answer::outcome::admitted;
         out.states = states(now, *request.limits);
@@ -114,11 +114,17 @@ admit_answer key_usage::admit(std::int64_t now, const admit_request& request, co
     if (!out.admitted()) return out;
     auto& n = *entries_.try_emplace(request.ledger_id).first;
     auto& e = n.second;
+    e = {};
     e.admitted = last_ = now;
     e.bounded = request.bounded;
     e.reserved = request.reservation;
-    begin(e);
-    set_due(n, now + request.lease_ttl.count());
+    if (request.limits->counts_only()) {
+        e.is = phase::counted;
+        forget_at(n, now + keep.settled);
+    } else {
+        begin(e);
+        set_due(n, now + request.lease_ttl.count());
+    }
     const auto& items = request.limits->items();
     for (std::size_t i = 0; i < items.size(); ++i) {
         auto& state = out.states[i];
@@ -160,26 +166,41 @@ void key_usage::set_due(node& n, std::int64_t due) {
     }
 }
 
+key_usage::node* key_usage::find_entry(const std::string& id, std::int64_t now) noexcept {
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || (found->second.over() && found->second.due <= now))
+        return nullptr;
+    return &*found;
+}
+
+void key_usage::forget_at(node& n, std::int64_t due) {
+    n.second.due = due;
+    n.second.turn = ++turns_;
+    over_.push_back({due, turns_, &n});
+}
+
 void key_usage::settle(std::int64_t now, const std::string& id, const amounts& real,
                        const keeping& keep) {
     now = since_last(now);
     sweep(now, keep);
-    const auto found = entries_.find(id);
-    if (found == entries_.end() || found->second.is == phase::settled) return;
+    auto* const found = find_entry(id, now);
+    if (found == nullptr || found->second.is == phase::settled) return;
     auto& e = found->second;
+    if (!e.over()) due_.erase({e.due, found});
     end(e, phase::settled);
     for (std::size_t i = 0; i < counters_.size(); ++i) {
         if ((e.counters >> i & 1) == 0) continue;
         const auto unit = counters_[i].unit();
         counters_[i].correct(e.admitted, amount_of(real, unit) - amount_of(e.reserved, unit));
     }
-    set_due(*found, now + keep.settled);
+    forget_at(*found, now + keep.settled);
 }
 
 void key_usage::release(std::int64_t now, const std::string& id, const keeping& keep) {
-    sweep(since_last(now), keep);
-    const auto found = entries_.find(id);
-    if (found == entries_.end()) return;
+    now = since_last(now);
+    sweep(now, keep);
+    auto* const found = find_entry(id, now);
+    if (found == nullptr) return;
     found->second.was_released = true;
     if (found->second.is == phase::running) end(found->second, phase::released);
 }
@@ -188,12 +209,13 @@ void key_usage::renew(std::int64_t now, const std::string& id, std::int64_t ttl,
                       const keeping& keep) {
     now = since_last(now);
     sweep(now, keep);
-    const auto found = entries_.find(id);
-    if (found == entries_.end()) return;
+    auto* const found = find_entry(id, now);
+    if (found == nullptr) return;
     auto& e = found->second;
     const bool lapsed = e.is == phase::expired && !e.was_released;
     if (lapsed) begin(e);
     if (e.is == phase::running) set_due(*found, now + ttl);
+    if (e.is == phase::counted) forget_at(*found, now + keep.settled);
 }
 
 usage_answer key_usage::peek(std::int64_t now, const limit_set& limits, const keeping& keep) {
@@ -215,7 +237,8 @@ void key_usage::preload(std::int64_t now, const limit& budget, std::int64_t used
 }
 
 bool key_usage::sweep(std::int64_t now, const keeping& keep) {
-    for (int looked = 0; !due_.empty() && due_.begin()->first <= now; ++looked) {
+    int looked = 0;
+    for (; !due_.empty() && due_.begin()->first <= now; ++looked) {
         if (looked == sweep_at_once) return false;
         auto& n = *due_.begin()->second;
         auto& e = n.second;
@@ -224,8 +247,16 @@ bool key_usage::sweep(std::int64_t now, const keeping& keep) {
             set_due(n, e.due + keep.expired);
         } else {
             due_.erase(due_.begin());
-            entries_.erase(entries_.find(n.first));
+            e.is = phase::settled;
+            forget_at(n, e.due);
         }
+    }
+    for (; !over_.empty() && over_.front().due <= now; ++looked) {
+        if (looked == sweep_at_once) return false;
+        const auto first = over_.front();
+        over_.pop_front();
+        const auto& e = first.of->second;
+        if (e.over() && e.turn == first.turn) entries_.erase(entries_.find(first.of->first));
     }
     return true;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -37,15 +38,21 @@ class key_usage {
     [[nodiscard]] bool empty(std::int64_t now);
 
   private:
-    enum class phase : std::uint8_t { running, released, expired, settled };
+    enum class phase : std::uint8_t { running, released, expired, settled, counted };
     struct entry {
         std::int64_t admitted = 0;
-        std::int64_t due = 0;  // the lease's end; or, once expired or settled, when to forget it
+        std::int64_t due = 0;    // the lease's end; or, in the last three phases, when to forget it
+        std::uint64_t turn = 0;  // of its last place in over_
         std::uint64_t counters = 0;  // a bit for each in which the reservation lies
         amounts reserved;
         phase is = phase::running;
         bool bounded = true;
         bool was_released = false;
+
+        // Nothing is left to do but to forget it.
+        [[nodiscard]] bool over() const noexcept {
+            return is == phase::settled || is == phase::counted;
+        }
     };
     using entries = std::unordered_map<std::string, entry>;
     using node = entries::value_type;
@@ -59,14 +66,27 @@ class key_usage {
     [[nodiscard]] admit_answer check(std::int64_t now, const admit_request& request);
     void begin(entry& e) noexcept;
     void end(entry& e, phase next) noexcept;
+    // Known, and not to be forgotten yet.
+    [[nodiscard]] node* find_entry(const std::string& id, std::int64_t now) noexcept;
     void set_due(node& n, std::int64_t due);
+    // Of one that is over and stands in no other order.
+    void forget_at(node& n, std::int64_t due);
 
     std::int64_t last_ = 0;  // of the last admission
     std::int64_t leases_ = 0;
     std::int64_t unbounded_ = 0;  // running or released, not settled
     std::vector<limit_counter> counters_;
     entries entries_;
-    std::set<std::pair<std::int64_t, node*>> due_;
+    std::set<std::pair<std::int64_t, node*>> due_;  // those that are not over
+    // Those that are, in the order in which they became so. One that was kept for longer has more
+    // than one place; the last is its own, and nothing else takes it out of entries_.
+    struct ended {
+        std::int64_t due;
+        std::uint64_t turn;
+        node* of;
+    };
+    std::deque<ended> over_;
+    std::uint64_t turns_ = 0;
 };
 
 }  // namespace kw::store::embedded

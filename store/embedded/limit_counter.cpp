@@ -97,7 +97,8 @@ std::int64_t limit_counter::retry_in(std::int64_t now, std::int64_t cap) const n
 }
 
 bool limit_counter::spent(std::int64_t now) const noexcept {
-    return of_.kind == limit_kind::fixed ? !counts(now) : used(now) == 0;
+    // What began counts as counted already, be it nothing: it is not preloaded again.
+    return of_.kind == limit_kind::sliding ? used(now) == 0 : !counts(now);
 }
 
 }  // namespace kw::store::embedded

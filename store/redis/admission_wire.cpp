@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
+#include <cstring>
 #include <limits>
 
 #include "store/ledger_batch.hpp"
@@ -13,34 +15,53 @@ namespace {
 
 constexpr std::int64_t billion = 1'000'000'000;
 constexpr std::int64_t max_amount = 1'000'000 * billion;
+constexpr std::int64_t most_billions = 9'000'000'000;  // that an amount can tell
 
-void add_amount(pipeline& to, std::int64_t n) {
-    to.number(n / billion);
-    to.number(n % billion);
-}
+static_assert(std::endian::native == std::endian::little, "numbers go as they lie in memory");
 
-void add_amounts(pipeline& to, const amounts& a) {
-    for (const auto n : {a.requests, a.tokens, a.cost})
-        add_amount(to, std::clamp<std::int64_t>(n, 0, max_amount));
-}
+// Numbers as one word of doubles: a script reads all of them by one call.
+class numbers {
+  public:
+    void add(std::int64_t n) { add_double(static_cast<double>(n)); }
+    // Two: billions, and the rest.
+    void add_amount(std::int64_t n) {
+        add(n / billion);
+        add(n % billion);
+    }
+    void add_amounts(const amounts& a) {
+        for (const auto n : {a.requests, a.tokens, a.cost})
+            add_amount(std::clamp<std::int64_t>(n, 0, max_amount));
+    }
+    // Begin and end of the period, and the end of the next.
+    void add_periods(const limit& budget, std::int64_t now_ms) {
+        const auto period = bounds_of(budget, now_ms);
+        add(period.begin);
+        add(period.end);
+        add(period.end == 0 ? 0 : bounds_of(budget, period.end).end);
+    }
+    void add_limit(const limit& l, std::int64_t now_ms) {
+        add(l.kind == limit_kind::sliding  ? 1
+            : l.kind == limit_kind::fixed  ? 2
+            : l.kind == limit_kind::budget ? 3
+                                           : 4);
+        add(static_cast<int>(l.unit) + 1);
+        add_amount(l.cap);
+        if (l.kind == limit_kind::budget) return add_periods(l, now_ms);
+        add(l.kind == limit_kind::sliding ? part_ms(l.length) : l.length.count());
+        add(0);
+        add(0);
+    }
+    [[nodiscard]] std::string_view bytes() const noexcept { return {bytes_.data(), size_}; }
 
-// Begin and end of the period, and the end of the next.
-void add_periods(pipeline& to, const limit& budget, std::int64_t now_ms) {
-    const auto period = bounds_of(budget, now_ms);
-    to.number(period.begin);
-    to.number(period.end);
-    to.number(period.end == 0 ? 0 : bounds_of(budget, period.end).end);
-}
-
-void add_limit(pipeline& to, const limit& l, const std::string& name, std::int64_t now_ms) {
-    to.word(name);
-    to.number(static_cast<int>(l.unit) + 1);
-    add_amount(to, l.cap);
-    if (l.kind == limit_kind::budget) return add_periods(to, l, now_ms);
-    to.number(l.kind == limit_kind::sliding ? part_ms(l.length) : l.length.count());
-    to.number(0);
-    to.number(0);
-}
+  private:
+    void add_double(double d) {
+        std::memcpy(bytes_.data() + size_, &d, sizeof d);
+        size_ += sizeof d;
+    }
+    static constexpr std::size_t most = 7 * max_limits;  // all limits of an admission
+    std::array<char, most * sizeof(double)> bytes_;
+    std::size_t size_ = 0;
+};
 
 }  // namespace
 
@@ -110,18 +131,18 @@ struct admission_wire::words {
         key(shard, "use:", s.access_key_id);
         key(shard, "due:", s.access_key_id);
     }
-    // The arguments count the time, which is their first.
     void script(admission_script which, std::size_t keys, std::size_t arguments) const {
         to.begin(3 + keys + arguments);
         to.word("EVALSHA");
         to.word(wire.hashes_[static_cast<std::size_t>(which)]);
         to.number(static_cast<std::int64_t>(keys));
     }
-    void time() const {
-        if (wire.options_.fixed_time_ms != nullptr)
-            to.word({"=", std::to_string(wire.options_.fixed_time_ms->load())});
-        else
-            to.number(wire.options_.time_offset.count());
+    // What the numbers of every script begin with.
+    [[nodiscard]] numbers times() const {
+        numbers out;
+        out.add(wire.options_.time_offset.count());
+        out.add(wire.options_.fixed_time_ms != nullptr ? wire.options_.fixed_time_ms->load() : 0);
+        return out;
     }
 };
 
@@ -130,56 +151,74 @@ admission_wire::frame& admission_wire::frame_of(const step& s, std::int64_t now_
     if (at == frames_.end()) {
         if (frames_.size() >= max_frames) frames_.erase(frames_.begin());
         at = frames_.try_emplace(s.access_key_id).first;
-        const auto shard = shard_of(s.access_key_id);
         pipeline keys;
-        pipeline used;
         const words in_keys{*this, keys};
         in_keys.keys_of(s);
-        words{*this, used}.key(shard, "used");
+        in_keys.key(shard_of(s.access_key_id), "used");
         at->second.keys = std::move(keys.unsent());
-        at->second.used = std::move(used.unsent());
     }
     frame& f = at->second;
     if (!s.limits || (f.limits == s.limits && now_ms >= f.from_ms && now_ms < f.until_ms)) return f;
     f.limits = s.limits;
     f.from_ms = std::numeric_limits<std::int64_t>::min();
     f.until_ms = std::numeric_limits<std::int64_t>::max();
-    pipeline middle;
-    middle.number(options_.keep_expired.count());
-    middle.number(s.limits->keep_ms());
-    middle.word(s.access_key_id);
-    f.middle = std::move(middle.unsent());
-    pipeline bounds;
+    numbers bounds;
+    pipeline names;
     const auto& limits = s.limits->items();
     for (std::size_t i = 0; i < limits.size(); ++i) {
-        add_limit(bounds, limits[i], s.limits->names()[i], now_ms);
+        names.word(s.limits->names()[i]);
+        bounds.add_limit(limits[i], now_ms);
         if (limits[i].kind != limit_kind::budget) continue;
         const auto period = bounds_of(limits[i], now_ms);
         f.from_ms = std::max(f.from_ms, period.begin);
         if (period.end != 0) f.until_ms = std::min(f.until_ms, period.end);
     }
-    f.bounds = std::move(bounds.unsent());
+    pipeline word;
+    word.word(bounds.bytes());
+    f.bounds = std::move(word.unsent());
+    f.names = std::move(names.unsent());
     return f;
 }
 
 void admission_wire::encode_admit(const step& s, std::int64_t now_ms, pipeline& to) {
     const words out{*this, to};
     const frame& same = frame_of(s, now_ms);
-    out.script(admission_script::admit, 3, 14 + 7 * s.limits->items().size());
+    out.script(admission_script::admit, 3, 3 + s.limits->items().size());
     to.encoded(same.keys);
-    to.encoded(same.used);
-    out.time();
+    numbers all = out.times();
+    all.add(s.is == step_kind::book ? 2 : s.is == step_kind::peek ? 3 : 1);
+    all.add(s.ttl.count());
+    all.add(s.bounded ? 1 : 0);
+    all.add(options_.keep_expired.count());
+    all.add(options_.keep_settled.count());
+    all.add(s.limits->keep_ms());
+    all.add(s.limits->counts_only() ? 1 : 0);
+    all.add_amounts(s.amount);
+    to.word(all.bytes());
     to.word(s.ledger_id);
-    to.word(s.is == step_kind::book ? "f" : s.is == step_kind::peek ? "p" : "a");
-    to.number(s.ttl.count());
-    to.word(s.bounded ? "1" : "0");
-    to.encoded(same.middle);
-    add_amounts(to, s.amount);
     to.encoded(same.bounds);
+    to.encoded(same.names);
+}
+
+void admission_wire::encode_end(const step& s, std::int64_t now_ms, pipeline& to) {
+    const words out{*this, to};
+    const frame& same = frame_of(s, now_ms);
+    const bool settles = s.is == step_kind::settle && same.limits;
+    out.script(admission_script::settle, 3, 2 + (settles ? same.limits->items().size() : 0));
+    to.encoded(same.keys);
+    numbers all = out.times();
+    all.add(s.is == step_kind::settle ? 1 : 2);
+    all.add(options_.keep_expired.count());
+    all.add(options_.keep_settled.count());
+    all.add_amounts(s.amount);
+    to.word(all.bytes());
+    to.word(s.ledger_id);
+    if (settles) to.encoded(same.names);
 }
 
 void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) {
     const words out{*this, to};
+    numbers all = out.times();
     switch (s.is) {
         case step_kind::admit:
         case step_kind::book:
@@ -187,53 +226,44 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) {
             return encode_admit(s, now_ms, to);
         case step_kind::settle:
         case step_kind::release:
-            out.script(admission_script::settle, 3, 11);
-            to.encoded(frame_of(s, now_ms).keys);
-            to.encoded(frame_of(s, now_ms).used);
-            out.time();
-            to.word(s.ledger_id);
-            to.word(s.is == step_kind::settle ? "s" : "r");
-            to.number(options_.keep_expired.count());
-            to.number(options_.keep_settled.count());
-            return add_amounts(to, s.amount);
+            return encode_end(s, now_ms, to);
         case step_kind::renew:
-            out.script(admission_script::renew, 3, 3 + s.ids.size());
-            out.keys_of(s);
-            out.key(shard_of(s.access_key_id), "used");
-            out.time();
-            to.number(s.ttl.count());
-            to.number(options_.keep_expired.count());
+            out.script(admission_script::renew, 3, 1 + s.ids.size());
+            to.encoded(frame_of(s, now_ms).keys);
+            all.add(s.ttl.count());
+            all.add(options_.keep_expired.count());
+            all.add(options_.keep_settled.count());
+            to.word(all.bytes());
             for (const auto& id : s.ids)
                 to.word(id);
             return;
         case step_kind::preload:
-            out.script(admission_script::preload, 3, 9);
+            out.script(admission_script::preload, 3, 2);
             out.keys_of(s);
             out.key(shard_of(s.access_key_id), "used");
-            out.time();
-            to.word(s.access_key_id);
-            to.number(s.limits->keep_ms());
-            to.word(s.limits->names().front());
-            add_periods(to, s.limits->items().front(), now_ms);
-            return add_amount(to, std::max<std::int64_t>(s.amount.requests, 0));
+            all.add(s.limits->keep_ms());
+            all.add_periods(s.limits->items().front(), now_ms);
+            all.add_amount(std::max<std::int64_t>(s.amount.requests, 0));
+            to.word(all.bytes());
+            return to.word(s.limits->names().front());
         case step_kind::forget:
             to.begin(3);
             to.word("DEL");
             return out.keys_of(s);
         case step_kind::sweep:
-            out.script(admission_script::sweep, 1, 5);
+            out.script(admission_script::sweep, 1, 3);
             out.key(s.shard, "used");
-            out.time();
+            all.add(options_.keep_expired.count());
+            all.add(sweep_keys);
+            to.word(all.bytes());
             out.key(s.shard, "use:");
-            out.key(s.shard, "due:");
-            to.number(options_.keep_expired.count());
-            return to.number(sweep_keys);
+            return out.key(s.shard, "due:");
         case step_kind::beat:
-            out.script(admission_script::beat, 1, 3);
+            out.script(admission_script::beat, 1, 2);
             to.word({prefix_, "{m}:replicas"});
-            out.time();
-            to.word(replica_id_);
-            return to.number(std::chrono::milliseconds(replica_alive).count());
+            all.add(std::chrono::milliseconds(replica_alive).count());
+            to.word(all.bytes());
+            return to.word(replica_id_);
         case step_kind::leave:
             to.begin(3);
             to.word("ZREM");
@@ -245,18 +275,19 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) {
 bool admission_wire::read(const reply& from, const limit_set& limits, admit_answer& to,
                           std::int64_t& leases) {
     const auto& items = limits.items();
-    if (from.is != reply::kind::text) return false;
+    if (from.is != reply::kind::text || from.text.size() != (5 + 3 * items.size()) * sizeof(double))
+        return false;
     const char* p = from.text.data();
-    const char* const end = p + from.text.size();
     bool good = true;
     const auto next = [&] {
-        std::int64_t n = 0;
-        const auto got = std::from_chars(p, end, n);
-        good = good && got.ec == std::errc() && (got.ptr == end || *got.ptr == ' ');
-        p = got.ptr == end ? end : got.ptr + 1;
-        return n;
+        double n = 0;
+        std::memcpy(&n, p, sizeof n);
+        p += sizeof n;
+        good = good && n > -1e18 && n < 1e18;  // none that is no number
+        return good ? static_cast<std::int64_t>(n) : 0;
     };
     const auto verdict = next();
+    good = good && verdict >= 1 && verdict <= 3;
     to.is = verdict == 1   ? admit_answer::outcome::admitted
             : verdict == 2 ? admit_answer::outcome::refused
                            : admit_answer::outcome::waits;
@@ -267,13 +298,13 @@ bool admission_wire::read(const reply& from, const limit_set& limits, admit_answ
     next();  // Redis' time
     to.states.clear();
     to.states.reserve(items.size());
-    for (std::size_t i = 0; good && i < items.size(); ++i) {
-        const auto billions = next();
+    for (const auto& item : items) {
+        const auto billions = std::min(next(), most_billions);
         const auto rest = next();
         to.states.push_back(
-            {billions * billion + rest, items[i].cap, std::chrono::milliseconds(next())});
+            {billions * billion + rest, item.cap, std::chrono::milliseconds(next())});
     }
-    return good && p == end && (to.refused_by < items.size() || items.empty());
+    return good && (to.refused_by < items.size() || items.empty());
 }
 
 }  // namespace kw::store::redis

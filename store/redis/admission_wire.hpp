@@ -92,15 +92,15 @@ class admission_wire {
         // Redis' time: the periods of the limits are right from and until.
         std::int64_t from_ms = 0;
         std::int64_t until_ms = 0;
-        std::string keys;    // the names of its hash and its set
-        std::string used;    // and of the shard's set
-        std::string middle;  // of an admission, before the amounts
+        std::string keys;    // the names of its hash, its set and the shard's set
         std::string bounds;  // of the limits
+        std::string names;   // of the limits
     };
     static constexpr std::size_t max_frames = 4'096;
 
     frame& frame_of(const step& s, std::int64_t now_ms);
     void encode_admit(const step& s, std::int64_t now_ms, pipeline& to);
+    void encode_end(const step& s, std::int64_t now_ms, pipeline& to);
 
     const std::string prefix_;
     const admission_options options_;

@@ -233,6 +233,44 @@ TEST_CASE("admission conforms", "[store][admission][redis]") {
         a.settle({"ak", "a"}, {0, 0, 0});
         CHECK(w->ask(request("b", limits)).admitted());
     }
+    SECTION("requests that are only counted hold no lease") {
+        limit hour = window(3);
+        hour.length = 1h;
+        const auto limits = set_of({hour, window(9, limit_kind::fixed),
+                                    budget(9, limit_unit::requests, budget_period::day)});
+        const auto in_hour = [&] { return w->look(limits).states[2].used; };
+        const auto first = request("a", limits);
+        REQUIRE(w->ask(first).admitted());
+        CHECK(w->look(limits).leases == 0);
+        // Repeated, renewed, released and settled as they are, they count once.
+        for (int i = 0; i < 3; ++i)
+            CHECK(w->ask(first).states == w->look(limits).states);
+        a.release({"ak", "a"});
+        a.settle({"ak", "a"}, {1, 5, 5});
+        CHECK(in_hour() == 1);
+        // Known as long as they run.
+        REQUIRE(w->ask(request("b", limits)).admitted());
+        REQUIRE(w->ask(request("c", limits)).admitted());
+        for (int i = 0; i < 5; ++i) {
+            w->advance(10s);
+            a.renew({{"ak", "b"}}, 15s);
+            a.sweep();
+        }
+        w->advance(59s);
+        a.sweep();
+        // Taken back from the window and the period in which they were counted, once; not what
+        // nobody knows any more.
+        CHECK(in_hour() == 3);
+        for (const auto* const id : {"b", "b", "c", "never"})
+            a.settle({"ak", id}, {0, 0, 0});
+        CHECK(in_hour() == 2);
+        CHECK(w->look(limits).states[0].used == 2);
+        CHECK(w->ask(request("d", limits)).admitted());
+        // Beside another limit it is a lease as any other.
+        const auto more = set_of({window(5), window(9, limit_kind::concurrency)});
+        REQUIRE(w->ask(request("e", more)).admitted());
+        CHECK(w->look(limits).leases == 1);
+    }
     SECTION("the refusal names the limit that waiting helps least") {
         const auto limits = set_of(
             {window(1, limit_kind::concurrency), window(1), budget(1, limit_unit::requests)});

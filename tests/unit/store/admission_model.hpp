@@ -58,7 +58,9 @@ class admission_model {
 
     void renew(std::int64_t now, const std::string& id, std::int64_t ttl) {
         auto* const b = known(id, now);
-        if (b != nullptr && b->settled_at < 0 && !b->released) b->lease_until = now + ttl;
+        if (b == nullptr || b->settled_at >= 0) return;
+        if (b->counted) b->lease_until = now;
+        if (!b->counted && !b->released) b->lease_until = now + ttl;
     }
 
     usage_answer peek(std::int64_t now, const limit_set& limits) const {
@@ -89,10 +91,11 @@ class admission_model {
     struct booking {
         std::string id;  // "": preloaded
         amounts amount;
-        std::int64_t lease_until = 0;
+        std::int64_t lease_until = 0;  // counted: when it was admitted or renewed
         std::int64_t settled_at = -1;
         bool released = false;
         bool bounded = true;
+        bool counted = false;
         // For each limit by name: the part, or the begin of the window or period.
         marks in;
     };
@@ -100,8 +103,9 @@ class admission_model {
     booking* known(const std::string& id, std::int64_t now) {
         for (auto b = bookings_.rbegin(); b != bookings_.rend(); ++b) {
             if (b->id != id) continue;
-            const auto until =
-                b->settled_at >= 0 ? b->settled_at + keep_settled_ : b->lease_until + keep_expired_;
+            const auto until = b->settled_at >= 0 ? b->settled_at + keep_settled_
+                               : b->counted       ? b->lease_until + keep_settled_
+                                                  : b->lease_until + keep_expired_;
             return now < until ? &*b : nullptr;
         }
         return nullptr;
@@ -223,8 +227,12 @@ class admission_model {
         booking b;
         b.id = r.ledger_id;
         b.amount = r.reservation;
-        b.lease_until = now + r.lease_ttl.count();
-        b.bounded = r.bounded;
+        b.counted =
+            std::all_of(r.limits->items().begin(), r.limits->items().end(), [](const limit& l) {
+                return l.unit == limit_unit::requests && l.kind != limit_kind::concurrency;
+            });
+        b.lease_until = b.counted ? now : now + r.lease_ttl.count();
+        b.bounded = r.bounded || b.counted;
         for (std::size_t i = 0; i < r.limits->items().size(); ++i) {
             const auto& l = r.limits->items()[i];
             const auto& name = r.limits->names()[i];
@@ -260,8 +268,13 @@ inline limit random_limit(random_source& random) {
 
 inline std::shared_ptr<const limit_set> random_limits(random_source& random) {
     std::vector<limit> out(1 + random.below(5));
-    for (auto& l : out)
-        l = random_limit(random);
+    const bool counts_only = random.below(4) == 0;
+    for (auto& l : out) {
+        do
+            l = random_limit(random);
+        while (counts_only &&
+               (l.unit != limit_unit::requests || l.kind == limit_kind::concurrency));
+    }
     return *limit_set::make(std::move(out));
 }
 

@@ -1,5 +1,6 @@
 // What is made of Redis' answers to an admission, and this replica's share of the limits.
 #include <catch2/catch.hpp>
+#include <limits>
 
 #include "store/redis/admission_wire.hpp"
 #include "store/redis/local_share.hpp"
@@ -14,8 +15,10 @@ namespace {
 reply numbers(const std::vector<std::int64_t>& all) {
     reply out;
     out.is = reply::kind::text;
-    for (const auto n : all)
-        out.text += (out.text.empty() ? "" : " ") + std::to_string(n);
+    for (const auto n : all) {
+        const auto d = static_cast<double>(n);
+        out.text.append(reinterpret_cast<const char*>(&d), sizeof d);
+    }
     return out;
 }
 
@@ -59,8 +62,15 @@ TEST_CASE("answers to an admission are read, or recognised as wrong", "[store][a
     CHECK_FALSE(read(numbers({1, 0, 0, 1, 9, 0, 0, 0, 0, 0, 0})));
     auto spoilt = numbers({1, 0, 0, 1, 9, 0, 0, 0});
     CHECK(read(spoilt));
-    spoilt.text[4] = 'x';
+    CHECK_FALSE(read(numbers({4, 0, 0, 1, 9, 0, 0, 0})));
+    const auto nan = std::numeric_limits<double>::quiet_NaN();
+    spoilt.text.replace(2 * sizeof nan, sizeof nan, reinterpret_cast<const char*>(&nan),
+                        sizeof nan);
     CHECK_FALSE(read(spoilt));
+    spoilt = numbers({1, 0, 0, 1, 9, 0, 0, 0});
+    spoilt.text.pop_back();
+    CHECK_FALSE(read(spoilt));
+    spoilt = numbers({1, 0, 0, 1, 9, 0, 0, 0});
     spoilt.is = reply::kind::error;
     CHECK_FALSE(read(spoilt));
 }
