@@ -74,23 +74,12 @@ class session {
     // The names behind the prefix, sorted; each once.
     result<std::vector<std::string>> names() {
         std::vector<std::string> out;
-        const auto pattern = escaped(prefix_) + '*';
-        const auto servers = on_->all(until());
-        if (!servers) return servers.error();
-        for (auto* server : *servers) {
-            std::string cursor = "0";
-            do {
-                pipeline ask;
-                ask.add({"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"});
-                const auto answers = server->exchange(ask, until());
-                if (!answers) return answers.error();
-                const auto& page = answers->front();
-                if (page.items.size() != 2)
-                    return failed(errc::store_unavailable, "Redis: " + page.text);
-                cursor = page.items[0].text;
-                for (const auto& found : page.items[1].items)
-                    out.push_back(found.text.substr(prefix_.size()));
-            } while (cursor != "0");
+        if (auto listed = list(out); !listed) return listed.error();
+        // While a slot moves, a key may come to a node behind us and be gone from one before us. By
+        // the second time it is where it was going.
+        if (on_->is_cluster()) {
+            if (auto anew = on_->open(until()); !anew) return anew.error();
+            if (auto listed = list(out); !listed) return listed.error();
         }
         std::ranges::sort(out);
         out.erase(std::ranges::unique(out).begin(), out.end());
@@ -134,6 +123,29 @@ class session {
         : prefix_(std::move(prefix)),
           to_(std::move(to)),
           on_(std::make_unique<link>(*to_, call_limit)) {}
+
+    // Adds what each node has.
+    result<void> list(std::vector<std::string>& out) {
+        const auto pattern = escaped(prefix_) + '*';
+        const auto servers = on_->all(until());
+        if (!servers) return servers.error();
+        for (auto* server : *servers) {
+            std::string cursor = "0";
+            do {
+                pipeline ask;
+                ask.add({"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"});
+                const auto answers = server->exchange(ask, until());
+                if (!answers) return answers.error();
+                const auto& page = answers->front();
+                if (page.items.size() != 2)
+                    return failed(errc::store_unavailable, "Redis: " + page.text);
+                cursor = page.items[0].text;
+                for (const auto& found : page.items[1].items)
+                    out.push_back(found.text.substr(prefix_.size()));
+            } while (cursor != "0");
+        }
+        return {};
+    }
     static deadline until() { return std::chrono::steady_clock::now() + call_limit; }
 
     std::string prefix_;

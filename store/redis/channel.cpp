@@ -169,6 +169,9 @@ result<std::vector<reply>> channel::call(const pipeline& commands) {
         for (const auto& a : *answers) {
             if (!a.is_error()) continue;
             forgotten = forgotten || a.text.starts_with("NOSCRIPT");
+            // One slot is on its way for longer than the call may take; all others are where they
+            // were.
+            if (means_shard_moves(a.text)) return refused(a.text);
             if (means_not_now(a.text)) return give_up(refused(a.text));
         }
         if (!forgotten || round == 1) {

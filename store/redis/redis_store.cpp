@@ -172,20 +172,24 @@ result<changes> redis_store::changes_since(std::uint64_t revision, std::size_t l
     const bool from_start = revision == 0 || (server != 0 && server != out.server);
     for (auto since = from_start ? 0 : revision;;) {
         pipeline ask;
-        // The counter first: what comes between the two is seen again next time.
+        // Of one moment, also while a Cluster moves them.
+        ask.add({"MULTI"});
         ask.add({"GET", global("rev")});
         ask.add({"ZRANGEBYSCORE", global("feed"), "(" + std::to_string(since), "+inf", "WITHSCORES",
                  "LIMIT", "0", std::to_string(limit + 1)});
+        ask.add({"EXEC"});
         const auto answers = control_.call(ask);
         if (!answers) return answers.error();
-        if ((*answers)[1].is_error()) return strange((*answers)[1]);
-        out.revision = static_cast<std::uint64_t>((*answers)[0].as_number());
+        const auto& told = answers->back().items;
+        if (told.size() != 2) return strange(answers->back());
+        if (told[1].is_error()) return strange(told[1]);
+        out.revision = static_cast<std::uint64_t>(told[0].as_number());
         if (out.revision < since) {  // it fell back: all is read anew
             since = 0;
             continue;
         }
         out.reset = from_start || since != revision;
-        const auto& entries = (*answers)[1].items;
+        const auto& entries = told[1].items;
         const auto count = std::min(entries.size() / 2, limit);
         pipeline bodies;
         for (std::size_t i = 0; i < count; ++i) {
