@@ -25,7 +25,10 @@
 #include "store/redis/admission_wire.hpp"
 #include "store/redis/channel.hpp"
 #include "store/redis/cluster.hpp"
+#include "store/redis/held_steps.hpp"
+#include "store/redis/lane_dialler.hpp"
 #include "store/redis/local_share.hpp"
+#include "store/redis/store_clock.hpp"
 
 namespace kw::store {
 namespace redis {
@@ -33,30 +36,7 @@ namespace {
 
 constexpr std::size_t max_under_way = 4'096;  // sent and not answered
 constexpr auto beat_every = std::chrono::seconds(2);
-constexpr std::chrono::milliseconds held_back_for{50};  // a shard that is moving
-
-// Redis' clock: ours since the start, moved to where Redis' was when it was last asked.
-class store_clock final : public clock_source {
-  public:
-    store_clock(const clock_source& ours, const admission_options& options)
-        : ours_(ours), fixed_ms_(options.fixed_time_ms) {
-        told(unix_ms(ours.wall()), std::chrono::milliseconds(0));
-    }
-    void told(std::int64_t ms, mono_time::duration ago) noexcept {
-        const auto at = std::chrono::milliseconds(ms) - (mono() - ago).time_since_epoch();
-        ahead_.store(std::chrono::nanoseconds(at).count());
-    }
-    [[nodiscard]] wall_time wall() const noexcept override {
-        if (fixed_ms_ != nullptr) return wall_time(std::chrono::milliseconds(fixed_ms_->load()));
-        return wall_time(mono().time_since_epoch() + std::chrono::nanoseconds(ahead_.load()));
-    }
-    [[nodiscard]] mono_time mono() const noexcept override { return ours_.mono(); }
-
-  private:
-    const clock_source& ours_;
-    const std::atomic<std::int64_t>* const fixed_ms_;
-    std::atomic<std::int64_t> ahead_{0};
-};
+constexpr auto longest_goodbye = std::chrono::seconds(2);  // for a shard that is moving
 
 std::string own_id(const admission_options& options, const clock_source& clock) {
     if (!options.replica_id.empty()) return options.replica_id;
@@ -77,7 +57,13 @@ class redis_admission final : public lane_home {
           wire_(redis.prefix, options, own_id(options, clock)),
           share_(options, time_),
           wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-          backoff_(redis.min_backoff) {
+          backoff_(redis.min_backoff),
+          dialler_(
+              [this] {
+                  return dial_shards(to_, scripts(),
+                                     std::chrono::steady_clock::now() + redis_.connect_timeout);
+              },
+              [this] { ring(); }) {
         connect();
         thread_ = std::thread([this] { run(); });
         ::pthread_setname_np(thread_.native_handle(), "kw-admission");
@@ -99,19 +85,20 @@ class redis_admission final : public lane_home {
     }
 
     void settle(const lease_ref& which, const amounts& real) override {
-        if (away()) share_.settle(which, real);
+        if (share_.in_use()) share_.settle(which, real);
         auto s = step_of(step_kind::settle, which);
         s.amount = real;
         push(std::move(s));
     }
 
     void release(const lease_ref& which) override {
-        if (away()) share_.release(which);
+        if (share_.in_use()) share_.release(which);
         push(step_of(step_kind::release, which));
     }
 
     void renew(const std::vector<lease_ref>& which, std::chrono::milliseconds ttl) override {
-        if (away()) return share_.renew(which, ttl);
+        if (share_.in_use()) share_.renew(which, ttl);
+        if (away()) return;
         auto sorted = which;
         std::sort(sorted.begin(), sorted.end());
         sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
@@ -183,6 +170,15 @@ class redis_admission final : public lane_home {
         }
     }
 
+    void ends(const step& s) override {
+        if (!share_.in_use()) return;
+        const lease_ref which{s.access_key_id, s.ledger_id};
+        if (s.is == step_kind::settle)
+            share_.settle(which, s.amount);
+        else
+            share_.release(which);
+    }
+
     void connect(std::shared_ptr<lane_door> door) override {
         bool wake = false;
         {
@@ -243,6 +239,7 @@ class redis_admission final : public lane_home {
             ++health_.dropped;
             return false;
         }
+        if (s.turn == 0) s.turn = ++turns_;
         queue_.push_back(std::move(s));
         return std::exchange(asleep_, false);
     }
@@ -291,6 +288,7 @@ class redis_admission final : public lane_home {
             s.is = step_kind::book;
             s.decided = nullptr;
             s.deadline = mono_time::max();
+            s.turn = 0;
             push(std::move(s));
         }
         done(std::move(answer));
@@ -339,75 +337,38 @@ class redis_admission final : public lane_home {
             if (!l.sent.empty()) next = std::min(next, l.sent.front().deadline);
         }
         if (stopping_ && flying_ == 0) {
+            goodbye_until_ = std::min(goodbye_until_, now + longest_goodbye);
+            next = std::min(next, goodbye_until_);
             const std::lock_guard lock(mutex_);
-            if (queue_.empty()) return false;  // what is held back may be so for long
+            if (queue_.empty() && (held_.empty() || now >= goodbye_until_)) return false;
         }
-        if (!held_back_.empty()) next = std::min(next, held_until_);
+        next = std::min(next, held_.next_try());
         nap(std::min(next, open_doors(now)));
         return true;
     }
 
-    // Connections to each server that holds shards, open and with the scripts loaded.
-    result<lane_lines> dial(std::chrono::steady_clock::time_point until, reply_list* loaded,
-                            std::size_t* of_others = nullptr) const {
-        std::vector<target> servers;
-        std::array<std::uint8_t, step_places> of{};
-        if (to_.cluster == nullptr) {
-            servers.push_back(to_);
-        } else {
-            const auto view = to_.cluster->now();
-            std::vector<place> places;
-            for (std::size_t i = 0; i < step_places; ++i) {
-                const auto* at = view == nullptr ? nullptr : view->at(slot_of(tag_of(i)));
-                if (at == nullptr)
-                    return error(errc::store_unavailable, "a slot of the Cluster has no master",
-                                 error_source::store);
-                if (i == shard_count && of_others == nullptr) break;
-                auto found = std::ranges::find(places, *at);
-                of[i] = static_cast<std::uint8_t>(found - places.begin());
-                if (found != places.end()) continue;
-                places.push_back(*at);
-                servers.push_back(to_.server(*at));
-            }
-        }
-        lane_lines out;
-        const pipeline hello = scripts();
-        for (const auto& server : servers) {
-            auto on = std::make_unique<connection>();
-            if (auto up = on->open(server, until); !up) return up.error();
-            auto told = on->exchange(hello, until);
-            if (!told) return told.error();
-            for (const auto& r : *told)
-                if (r.is_error())
-                    return error(errc::store_unavailable, "Redis: " + r.text, error_source::store);
-            if (loaded != nullptr) *loaded = std::move(*told);
-            out.open.push_back(std::move(on));
-        }
-        std::copy_n(of.begin(), shard_count, out.of_shard.begin());
-        if (of_others != nullptr) *of_others = of[shard_count];
-        return out;
-    }
-
     // Connections for the lanes that want some. When to try again, if ever.
     mono_time open_doors(mono_time now) {
+        // Lanes that come in while steps are held back would overtake them.
+        if (!held_.empty()) return mono_time::max();
+        for (auto& one : dialler_.take()) {
+            if (one.lines) {
+                one.door->hand_in(std::move(*one.lines), wire_);
+                continue;
+            }
+            next_door_ = now + redis_.min_backoff;
+            const std::lock_guard lock(mutex_);
+            doors_.push_back(std::move(one.door));
+        }
         std::vector<std::shared_ptr<lane_door>> all;
         {
             const std::lock_guard lock(mutex_);
-            // Lanes that come in while steps are held back would overtake them.
-            if (doors_.empty() || !held_back_.empty()) return mono_time::max();
-            if (now < next_door_ || stopping_) return next_door_;
+            if (doors_.empty() || stopping_) return mono_time::max();
+            if (now < next_door_) return next_door_;
             all.swap(doors_);
         }
-        while (!all.empty()) {
-            auto made = dial(std::chrono::steady_clock::now() + redis_.connect_timeout, nullptr);
-            if (!made) break;
-            all.back()->hand_in(std::move(*made), wire_);
-            all.pop_back();
-        }
-        next_door_ = time_.mono() + redis_.min_backoff;
-        const std::lock_guard lock(mutex_);
-        std::move(all.begin(), all.end(), std::back_inserter(doors_));
-        return doors_.empty() ? mono_time::max() : next_door_;
+        dialler_.want(std::move(all));
+        return mono_time::max();
     }
 
     [[nodiscard]] pipeline scripts() const {
@@ -422,17 +383,13 @@ class redis_admission final : public lane_home {
         taken_.clear();
         {
             const std::lock_guard lock(mutex_);
-            if (!held_back_.empty() && now >= held_until_) {
-                std::move(held_back_.rbegin(), held_back_.rend(), std::front_inserter(queue_));
-                held_back_.clear();
-                held_places_.fill(false);
-            }
+            held_.try_again(now, queue_);
             while (!queue_.empty() && flying_ + taken_.size() < max_under_way) {
                 auto& s = queue_.front();
                 if (now >= s.deadline) {
                     late.push_back(std::move(s));
-                } else if (held_places_[place_of(s)] && only_counts(s)) {
-                    held_back_.push_back(std::move(s));
+                } else if (held_.must_wait(s)) {
+                    held_.hold(std::move(s), now);
                 } else {
                     s.deadline = std::min(s.deadline, now + options_.call_timeout);
                     taken_.push_back(std::move(s));
@@ -440,7 +397,7 @@ class redis_admission final : public lane_home {
                 queue_.pop_front();
             }
             flying_ += taken_.size();
-            under_way_ = flying_ + held_back_.size();
+            under_way_ = flying_ + held_.size();
         }
         for (auto& s : late)
             without_redis(std::move(s));
@@ -456,7 +413,7 @@ class redis_admission final : public lane_home {
     void nap(mono_time until) {
         {
             const std::lock_guard lock(mutex_);
-            under_way_ = flying_ + held_back_.size();
+            under_way_ = flying_ + held_.size();
             // Away, only the end and the next try are waited for.
             if (!queue_.empty() && flying_ < max_under_way && !lines_.empty()) return;
             asleep_ = !lines_.empty();
@@ -486,10 +443,15 @@ class redis_admission final : public lane_home {
         auto s = std::move(l.sent.front());
         l.sent.pop_front();
         --flying_;
+        // What is asked is decided by our share, what counts is tried again, in order.
         if (moves) {
-            hold_back(std::move(s));
+            if (!held_steps::can_hold(s))
+                without_redis(std::move(s));
+            else
+                held_.hold(std::move(s), time_.mono());
             return {};
         }
+        if (!held_.empty()) shard_answers(s);
         if (r.is_error()) {
             // Not this server's state but this step: sending it again would not help.
             log::event(log::level::error, "admission.failed", {{"reason", r.text}});
@@ -506,19 +468,12 @@ class redis_admission final : public lane_home {
         return {};
     }
 
-    static bool only_counts(const step& s) noexcept {
-        return s.is == step_kind::book || s.is == step_kind::settle || s.is == step_kind::release ||
-               s.is == step_kind::preload || s.is == step_kind::forget;
-    }
-
-    // Its shard is on the way to another node, which takes as long as its keys are many: what is
-    // asked is decided by our share, what counts is tried again, in order.
-    void hold_back(step s) {
-        if (!only_counts(s)) return without_redis(std::move(s));
-        s.deadline = mono_time::max();
-        if (held_back_.empty()) held_until_ = time_.mono() + held_back_for;
-        held_places_[place_of(s)] = true;
-        held_back_.push_back(std::move(s));
+    // If that was the step that was tried, its shard has arrived. When all have, Redis is told what
+    // our share let through, and it begins anew.
+    void shard_answers(const step& s) {
+        const std::lock_guard lock(mutex_);
+        held_.taken(s, queue_);
+        if (held_.empty()) share_.start_anew();
     }
 
     void decided(step s, const reply& r) {
@@ -550,20 +505,20 @@ class redis_admission final : public lane_home {
         if (s.is == step_kind::admit) return decide_here(std::move(s));
         if (s.is == step_kind::peek) return gather(s, share_.peek({s.access_key_id, s.limits}));
         s.deadline = mono_time::max();
-        if (only_counts(s)) push(std::move(s));
+        if (held_steps::can_hold(s)) push(std::move(s));
     }
 
-    // Under the lock: what was sent, what is held back, and what waits, in this order.
+    // Under the lock: what was sent, what is held back, and what waits, in the order of their
+    // turns.
     std::deque<step> everything() {
         std::deque<step> all;
         for (auto& l : lines_)
-            std::move(l.sent.begin(), l.sent.end(), std::back_inserter(all));
+            std::ranges::move(l.sent, std::back_inserter(all));
         lines_.clear();
-        std::move(held_back_.begin(), held_back_.end(), std::back_inserter(all));
-        held_back_.clear();
-        held_places_.fill(false);
-        std::move(queue_.begin(), queue_.end(), std::back_inserter(all));
+        held_.give_back(all);
+        std::ranges::move(queue_, std::back_inserter(all));
         queue_.clear();
+        std::ranges::sort(all, {}, &step::turn);
         flying_ = 0;
         under_way_ = 0;
         return all;
@@ -578,7 +533,15 @@ class redis_admission final : public lane_home {
                            {{"server", to_.name()}, {"reason", why.context}});
             away_ = true;
             health_.reason = why.context;
-            all = everything();
+            // What only counts stays, before whatever comes from now on.
+            for (auto& s : everything()) {
+                if (!held_steps::can_hold(s)) {
+                    all.push_back(std::move(s));
+                    continue;
+                }
+                s.deadline = mono_time::max();
+                queue_.push_back(std::move(s));
+            }
         }
         next_try_ = time_.mono() + backoff_;
         backoff_ = std::min(backoff_ * 2, redis_.max_backoff);
@@ -593,7 +556,7 @@ class redis_admission final : public lane_home {
                 return lost(told.error());
         reply_list loaded;
         std::size_t others = 0;
-        auto made = dial(until, &loaded, &others);
+        auto made = dial_shards(to_, scripts(), until, &loaded, &others);
         if (!made) return lost(made.error());
         if (!wire_.learn(loaded))
             return lost(
@@ -655,6 +618,7 @@ class redis_admission final : public lane_home {
     mutable std::mutex mutex_;
     std::deque<step> queue_;  // not sent yet; while Redis is away, what it is to be told
     std::size_t under_way_ = 0;
+    std::uint64_t turns_ = 0;
     bool away_ = true;
     bool asleep_ = false;
     admission_health health_;
@@ -664,10 +628,9 @@ class redis_admission final : public lane_home {
     // The thread's own.
     std::vector<line> lines_;  // none: Redis is away
     std::array<std::uint8_t, step_places> line_of_{};
-    std::size_t flying_ = 0;      // sent and not answered, on all lines
-    std::deque<step> held_back_;  // of shards that are moving
-    std::array<bool, step_places> held_places_{};
-    mono_time held_until_{};
+    std::size_t flying_ = 0;  // sent and not answered, on all lines
+    held_steps held_;         // of shards that are moving
+    mono_time goodbye_until_ = mono_time::max();
     std::vector<step> taken_;
     std::vector<reply> replies_;
     std::vector<pollfd> fds_;
@@ -675,6 +638,7 @@ class redis_admission final : public lane_home {
     mono_time next_try_{};
     mono_time next_door_{};
     std::chrono::milliseconds backoff_;
+    lane_dialler dialler_;
     std::thread thread_;
 };
 

@@ -74,6 +74,7 @@ void admission_lane::settle(const lease_ref& which, const amounts& real) {
     if (on == nullptr) return home_.settle(which, real);
     step s = step_of(step_kind::settle, which);
     s.amount = real;
+    home_.ends(s);
     queue(*on, std::move(s));
     // Nobody waits for it: it goes with the next admission, or when the answers come that are
     // awaited anyway; each write and each answer to it would be a system call or two.
@@ -83,7 +84,9 @@ void admission_lane::settle(const lease_ref& which, const amounts& real) {
 void admission_lane::release(const lease_ref& which) {
     line* const on = line_for(which.access_key_id);
     if (on == nullptr) return home_.release(which);
-    queue(*on, step_of(step_kind::release, which));
+    step s = step_of(step_kind::release, which);
+    home_.ends(s);
+    queue(*on, std::move(s));
     wait_.wake();
 }
 

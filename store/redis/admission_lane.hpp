@@ -51,6 +51,8 @@ class lane_home : public admission {
     virtual void take_over(step s) = 0;
     // Wants a connection, as soon as Redis is there.
     virtual void connect(std::shared_ptr<lane_door> door) = 0;
+    // A lease ends by the lane: if it was let through here, its share has it back.
+    virtual void ends(const step& s) = 0;
     // A shard has another master, as the answer of the one before says.
     virtual void moved(std::string_view answer) = 0;
     // Redis has decided.

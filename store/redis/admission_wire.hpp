@@ -54,6 +54,7 @@ struct step {
     std::shared_ptr<gathering> peeked;
     std::size_t place = 0;  // in `peeked`
     mono_time deadline = mono_time::max();
+    std::uint64_t turn = 0;  // its number among those of the home; 0: none yet
 };
 
 // Where the keys of steps lie: the shards of the ledger, and what belongs to none, {m}.

@@ -60,6 +60,7 @@ void local_share::start_anew() {
     auto fresh = make_engine(options_, clock_);
     const std::lock_guard lock(mutex_);
     engine_ = std::move(fresh);
+    in_use_ = false;
 }
 
 std::shared_ptr<admission> local_share::engine() const {
@@ -96,6 +97,7 @@ admit_answer local_share::admit(const admit_request& request) {
     admit_answer out;
     engine()->admit(mine, [&](admit_answer answer) { out = std::move(answer); });
     out.local = true;
+    if (out.admitted()) in_use_ = true;
     for (std::size_t i = 0; i < out.states.size(); ++i) {
         auto& s = out.states[i];
         const auto left = s.remaining();

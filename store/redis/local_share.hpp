@@ -3,6 +3,7 @@
 // seen before, its cap divided likewise. Any thread; never waits.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -26,6 +27,8 @@ class local_share {
              const std::vector<limit_state>& states);
     // Redis is back, and is told what was let through here.
     void start_anew();
+    // Something was let through here since: who gives it back must say so here, too.
+    [[nodiscard]] bool in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }
 
     [[nodiscard]] admit_answer admit(const admit_request& request);
     void settle(const lease_ref& which, const amounts& real);
@@ -50,6 +53,7 @@ class local_share {
     std::uint64_t rank_ = 0;
     std::unordered_map<std::string, seen> seen_;
     std::shared_ptr<admission> engine_;
+    std::atomic<bool> in_use_{false};
 };
 
 }  // namespace kw::store::redis
