@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include "core/crc32c.hpp"
+#include "tests/integration/store/redis_cluster.hpp"
 #include "tests/integration/store/redis_server.hpp"
 #include "tests/unit/store/objects_conformance.hpp"
 
@@ -11,11 +12,13 @@ using namespace kw;
 using namespace kw::store;
 
 TEST_CASE("objects on redis conform", "[store][redis]") {
+    const bool cluster = GENERATE(false, true);
     test::redis_server server;
+    const auto options = cluster ? test::redis_cluster::options() : server.options();
     manual_clock clock;
-    const auto s = *open_redis(server.options(), clock);
+    const auto s = *open_redis(options, clock);
     REQUIRE(test::redis_server::wait_for(*s));
-    const auto board = *open_redis_objects(server.options(), 100'000, clock);
+    const auto board = *open_redis_objects(options, 100'000, clock);
     SECTION("places") {
         test::check_objects(*board);
     }
@@ -29,7 +32,7 @@ TEST_CASE("objects on redis conform", "[store][redis]") {
         test::check_debts(*board, clock);
     }
     SECTION("bound") {
-        const auto small = *open_redis_objects(server.options(), 1, clock);
+        const auto small = *open_redis_objects(options, 1, clock);
         // Ids of one part, of which it keeps 8: those that end last.
         std::vector<std::string> ids;
         for (int i = 0; ids.size() < 30; ++i)
@@ -46,6 +49,7 @@ TEST_CASE("objects on redis conform", "[store][redis]") {
             CHECK((*got)[i].known == (i >= ids.size() - 8));
     }
     SECTION("away") {
+        if (cluster) return;  // it serves other tests, too
         server.stop(SIGKILL);
         CHECK(board->find(std::vector<std::string>{"a"}).error().code == errc::store_unavailable);
         CHECK(board->bind(std::vector{test::bound("a", "b", "c")}).error().code ==
