@@ -109,8 +109,7 @@ bool exchange::is_about_objects() {
         (!state || may_refer_to_state(body)) && (!endpoint_.chat_stream || may_refer(body)) &&
         body.find('{') != std::string_view::npos)
         refs = find_refs(body, max_refs);
-    for (const std::string& call : calls)
-        if (refs.size() < max_refs && is_object_id(call)) refs.push_back({call, {}, true});
+    add_calls(calls, max_refs, refs);
     if (!route.any && refs.empty() && !tuned) return false;
     objects_ = std::make_unique<object_work>();
     objects_->route = route;

@@ -298,6 +298,12 @@ void id_reader::keep(std::string_view piece) {
         text_ += piece;
 }
 
+void add_calls(const std::vector<std::string>& calls, std::size_t most,
+               std::vector<object_ref>& to) {
+    for (const std::string& call : calls)
+        if (to.size() < most && is_object_id(call)) to.push_back({call, {}, true});
+}
+
 void id_reader::value(word key, std::string_view text) {
     if (found_.size() >= max_found || !is_object_id(text)) return;
     const id_kind* kind = kind_of(text);

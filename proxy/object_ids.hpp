@@ -63,6 +63,10 @@ struct id_kind {
 [[nodiscard]] bool may_refer_to_state(std::string_view body) noexcept;
 // The ids that a JSON body names, each once; at most `most`.
 [[nodiscard]] std::vector<object_ref> find_refs(std::string_view body, std::size_t most);
+// The calls of the realtime API that a second socket's URL names, behind those that are there; at
+// most `most` in all.
+void add_calls(const std::vector<std::string>& calls, std::size_t most,
+               std::vector<object_ref>& to);
 
 // Reads ids out of an answer while it passes, in pieces of any size. A few hundred bytes.
 class id_reader {

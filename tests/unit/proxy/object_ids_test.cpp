@@ -100,6 +100,17 @@ TEST_CASE("ids in request bodies") {
     CHECK(find_refs(R"({"file_ids":["file-1","file-2","file-3"]})", 2).size() == 2);
 }
 
+TEST_CASE("calls that a URL names are bounded") {
+    std::vector<std::string> calls(1, "no id, a text");
+    for (int i = 0; i < 1'000; ++i)
+        calls.push_back("rtc_" + std::to_string(i));
+    auto all = find_refs(R"({"file_id":"file-a"})", 10);
+    add_calls(calls, 10, all);
+    REQUIRE(all.size() == 10);
+    CHECK(all[1].id == "rtc_0");
+    CHECK(all[9].id == "rtc_8");
+}
+
 TEST_CASE("bodies that cannot refer are told by a search") {
     const std::string filling(1000, 'x');
     for (const std::size_t at : {std::size_t{0}, std::size_t{7}, std::size_t{990}}) {
