@@ -164,9 +164,11 @@ class Notifications(harness.EndToEnd):
         # A key that is out of service is every replica's, and one tells.
         self.assertEqual(self.ask(one, "mock-model", **{"x-mock-fault": "invalid_key"}).status in (200, 401, 429, 503), True)
         harness.wait_until("the key's end is told", lambda: hook.of("key_banned"), 30)
-        for number in range(25):  # which of the paths is asked makes no difference
-            path = ("/v1/models", "/v1/keywheel/me")[number % 2]
-            self.assertEqual(one.get(path, headers={"authorization": "Bearer sk-wrong"}).status, 401)
+        for number in range(27):  # which of the paths is asked makes no difference: it takes all three
+            method, path = (("GET", "/v1/models"), ("GET", "/v1/keywheel/me"),
+                            ("POST", "/api-keys/allocate"))[number % 3]
+            refused = one.request(method, path, headers={"authorization": "Bearer sk-wrong"})
+            self.assertEqual(refused.status, 401)
         harness.wait_until("the guesses are told", lambda: hook.of("suspicious_access"), 30)
         time.sleep(WINDOW + 1)
         subjects = [(t["id"], t["subject"]) for t in hook.of("key_banned")]
