@@ -216,9 +216,8 @@ net::task<result<std::vector<store::object_place>>> exchange::ask_places(
         }
     }
     if (open.empty()) co_return places;
-    using answer = result<std::vector<store::object_place>>;
-    auto q = std::make_shared<question<answer>>();
-    w_.shared().objects->find(std::move(asked), answer_to(q, w_.loop()));
+    auto q = std::make_shared<question<place_finder::answer>>();
+    w_.places().ask(std::move(asked), q);
     const bool came = co_await wait_for(q, client_.wait, now + answer_time);
     if (!came) co_return client_.gone() ? error(errc::client_closed) : unknown_places();
     if (!*q->answer) co_return unknown_places();

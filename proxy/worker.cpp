@@ -39,6 +39,7 @@ worker::worker(net::loop& on, services& shared, store::journal_writer& journal,
         lane_ = shared.admission->lane(on);
         leases_.emplace(on, lane_ ? *lane_ : *shared.admission);
     }
+    if (shared_.objects != nullptr) places_.emplace(on, *shared_.objects);
     apply_limits();
 }
 

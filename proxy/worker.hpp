@@ -30,6 +30,7 @@
 #include "proxy/memory_budget.hpp"
 #include "proxy/metrics.hpp"
 #include "proxy/object_cache.hpp"
+#include "proxy/place_finder.hpp"
 #include "proxy/recent_names.hpp"
 #include "proxy/snapshot.hpp"
 #include "store/journal.hpp"
@@ -127,6 +128,8 @@ class worker {
     [[nodiscard]] auth::authenticator& authenticator() noexcept { return authenticator_; }
     [[nodiscard]] store::journal_writer& journal() noexcept { return journal_; }
     [[nodiscard]] object_cache& objects() noexcept { return objects_; }
+    // Only where accounts of objects are kept.
+    [[nodiscard]] place_finder& places() noexcept { return *places_; }
     // True once for each key and snapshot.
     [[nodiscard]] bool is_first_answer_of(const pool::upstream_key* key) {
         return answered_.insert(key).second;
@@ -203,6 +206,7 @@ class worker {
     std::unordered_set<std::string> first_used_;
     recent_names near_end_;
     object_cache objects_;
+    std::optional<place_finder> places_;
     boost::unordered_flat_set<const pool::upstream_key*> answered_;
 };
 

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t max_waiting = 16'384;
 constexpr std::size_t most_at_once = 256;
+constexpr std::size_t most_ids_at_once = 4'096;
 
 struct step {
     std::vector<std::string> ids;
@@ -40,11 +41,16 @@ struct object_desk::impl {
     std::function<bool(const object_debt&)> keeper;
     std::thread thread;
 
+    // A thread that is woken while its lock is held, or is at work, would be woken for nothing.
     bool push(step& s) {
-        const std::lock_guard lock(mutex);
-        if (queue.size() >= max_waiting) return false;
-        queue.push_back(std::move(s));
-        changed.notify_one();
+        bool sleeps = false;
+        {
+            const std::lock_guard lock(mutex);
+            if (queue.size() >= max_waiting) return false;
+            sleeps = queue.empty();
+            queue.push_back(std::move(s));
+        }
+        if (sleeps) changed.notify_one();
         return true;
     }
 
@@ -69,7 +75,10 @@ struct object_desk::impl {
             return s.bound ? 0 : s.found ? 1 : s.listed ? 2 : 3;
         };
         const int first = kind(all.front());
-        while (!all.empty() && kind(all.front()) == first && some.size() < most_at_once) {
+        std::size_t asked = 0;
+        while (!all.empty() && kind(all.front()) == first && some.size() < most_at_once &&
+               asked < most_ids_at_once) {
+            asked += all.front().ids.size();
             some.push_back(std::move(all.front()));
             all.pop_front();
             if (first >= 2) break;

@@ -76,6 +76,9 @@ class embedded_objects final : public object_board {
         const std::int64_t now = unix_ms(clock_.wall());
         std::vector<object_place> out;
         out.reserve(ids.size());
+        // Each statement by itself would take and leave a lock of the file.
+        const bool many = ids.size() > 1;
+        if (many) db_->prepare("BEGIN").step();
         for (const auto& id : ids) {
             auto row = db_->prepare("SELECT account, owner FROM objects WHERE id=? AND ends>?");
             if (row.bind(id).bind(now).step())
@@ -83,7 +86,11 @@ class embedded_objects final : public object_board {
             else
                 out.emplace_back();
         }
-        if (!db_->ok()) return lost();
+        if (many) db_->prepare("COMMIT").step();
+        if (!db_->ok()) {
+            db_->roll_back();
+            return lost();
+        }
         return out;
     }
 
