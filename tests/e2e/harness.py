@@ -147,13 +147,14 @@ class Process:
         return int(re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE).group(1))
 
     def cpu_seconds(self) -> float:
-        """Of all threads: in the scheduler's nanoseconds where it keeps them."""
-        kept = [int(task.read_text().split()[0])
-                for task in pathlib.Path(f"/proc/{self.pid}/task").glob("*/schedstat")]
-        if kept:
-            return sum(kept) / 1e9
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def cpu_us(self) -> float:
+        """Of the threads that run, in the scheduler's nanoseconds where it keeps them."""
+        kept = [int(task.read_text().split()[0])
+                for task in pathlib.Path(f"/proc/{self.pid}/task").glob("*/schedstat")]
+        return sum(kept) / 1000 if kept else self.cpu_seconds() * 1e6
 
 
 class HttpProcess(Process):
