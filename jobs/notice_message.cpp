@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/json.hpp>
 #include <ctime>
 #include <utility>
@@ -103,6 +104,14 @@ std::string header_text(std::string_view text) {
         i = end;
     }
     return out;
+}
+
+// What these two say in a 200: too many at a time, or they are busy. Later it may be taken.
+bool may_be_taken_later(channel_type type, std::int64_t code) noexcept {
+    constexpr std::array<std::int64_t, 4> feishu = {11232, 11233, 230020, 99991400};
+    constexpr std::array<std::int64_t, 5> dingtalk = {-1, 90018, 90030, 130101, 410100};
+    return type == channel_type::feishu ? std::ranges::find(feishu, code) != feishu.end()
+                                        : std::ranges::find(dingtalk, code) != dingtalk.end();
 }
 
 net::http_request chat_request(std::string url, std::string body) {
@@ -286,8 +295,9 @@ result<void> judge_answer(channel_type type, const net::http_response& r) {
     const auto v = json::parse(r.body, failed);
     const auto* code = failed || !v.is_object() ? nullptr : v.get_object().if_contains(name);
     if (code == nullptr || !code->is_int64() || code->get_int64() == 0) return {};
-    return error(errc::invalid_argument,
-                 std::string(name) + " " + std::to_string(code->get_int64()));
+    return error(
+        may_be_taken_later(type, code->get_int64()) ? errc::upstream_reset : errc::invalid_argument,
+        std::string(name) + " " + std::to_string(code->get_int64()));
 }
 
 }  // namespace kw::jobs

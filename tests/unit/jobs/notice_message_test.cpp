@@ -152,5 +152,10 @@ TEST_CASE("an answer says whether to try again") {
           errc::invalid_argument);
     CHECK(judge(channel_type::feishu, 200, R"({"code":0})") == errc::ok);
     CHECK(judge(channel_type::dingtalk, 200, R"({"errcode":310000})") == errc::invalid_argument);
+    // Too many at a time, told in a 200.
+    CHECK(judge(channel_type::feishu, 200, R"({"code":11232,"msg":"frequency limited"})") ==
+          errc::upstream_reset);
+    CHECK(judge(channel_type::dingtalk, 200, R"({"errcode":130101,"errmsg":"send too fast"})") ==
+          errc::upstream_reset);
     CHECK(judge(channel_type::slack, 200, "ok") == errc::ok);
 }
