@@ -79,9 +79,9 @@ void span_queue::push(std::vector<span> done) {
                     std::make_move_iterator(done.begin() + static_cast<std::ptrdiff_t>(taken)));
 }
 
-bool span_queue::empty() {
+std::size_t span_queue::waiting() {
     const std::lock_guard lock(mutex_);
-    return waiting_.empty();
+    return waiting_.size();
 }
 
 std::vector<span> span_queue::take(std::size_t most) {

@@ -71,7 +71,8 @@ class span_queue {
     void push(std::vector<span> done);
     // At most so many, oldest first.
     [[nodiscard]] std::vector<span> take(std::size_t most);
-    [[nodiscard]] bool empty();
+    [[nodiscard]] std::size_t waiting();
+    [[nodiscard]] bool empty() { return waiting() == 0; }
     [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(); }
 
   private:

@@ -124,7 +124,9 @@ void span_exporter::round(const config::tracing_settings& settings) {
     dropped_.set(static_cast<double>(queue_.dropped()));
     const auto now = clock_.mono();
     if (!on) drop_waiting();
-    if (!on || busy_ || now < next_) return;
+    if (!on || busy_) return;
+    const bool full = !failed_ && queue_.waiting() >= batch;
+    if (now < next_ && !full) return;
     next_ = now + settings.interval;
     busy_ = true;
     work_.reset();
@@ -140,6 +142,7 @@ void span_exporter::drop_waiting() {
 // Until nothing waits, or the collector does not answer.
 net::task<void> span_exporter::send_all(config::tracing_settings settings) {
     const auto headers = parse_otlp_headers(settings.headers.reveal());
+    failed_ = false;
     for (;;) {
         const auto spans = queue_.take(batch);
         if (spans.empty()) break;
@@ -163,6 +166,7 @@ net::task<void> span_exporter::send_all(config::tracing_settings settings) {
         }
         (taken ? exported_ : lost_).add(static_cast<std::int64_t>(spans.size()));
         if (taken) continue;
+        failed_ = true;
         log::event(log::level::warn, "traces.not_exported",
                    {{"spans", spans.size()}, {"reason", why}});
         break;

@@ -39,7 +39,8 @@ class span_exporter {
     span_exporter(span_queue& from, const clock_source& clock, metrics::registry& registry,
                   caller call, std::string version, std::string instance);
 
-    // Often: takes over the settings, begins an export where it is time to.
+    // Often: takes over the settings, begins an export where it is time to, or where as many wait
+    // as go into a request, unless the collector did not take the last one.
     void round(const config::tracing_settings& settings);
     // At once, at the end.
     void flush(const config::tracing_settings& settings) {
@@ -63,6 +64,7 @@ class span_exporter {
     metrics::gauge& dropped_;
     mono_time next_{};
     bool busy_ = false;
+    bool failed_ = false;  // the last export
     net::owned_root work_;
 };
 

@@ -87,10 +87,10 @@ TEST_CASE("spans leave in batches, and what is not taken is counted") {
     CHECK_FALSE(f.queue.on());
     f.out.round(f.settings);
     CHECK(f.queue.on());
-    f.queue.push(std::vector<span>(700, sample()));
+    f.queue.push(std::vector<span>(188, sample()));
     f.out.round(f.settings);
-    CHECK(f.sent.empty());  // not before its time
-    f.clock.advance(f.settings.interval);
+    CHECK(f.sent.empty());                           // not before its time
+    f.queue.push(std::vector<span>(512, sample()));  // more than a request takes
     f.settings.headers = secret("api-key=canary");
     f.out.round(f.settings);
     REQUIRE(f.sent.size() == 2);
@@ -111,6 +111,15 @@ TEST_CASE("spans leave in batches, and what is not taken is counted") {
     CHECK(f.sent.size() == 5);
     CHECK(f.count("keywheel_spans_lost_total") == 2);
 
+    // What fills a request waits for its time after one that was not taken.
+    f.answer = 200;
+    f.queue.push(std::vector<span>(512, sample()));
+    f.out.round(f.settings);
+    CHECK(f.sent.size() == 5);
+    f.clock.advance(f.settings.interval);
+    f.out.round(f.settings);
+    CHECK(f.sent.size() == 6);
+
     f.settings.queue_size = 64;
     f.out.round(f.settings);
     f.queue.push(std::vector<span>(100, sample()));
@@ -122,6 +131,6 @@ TEST_CASE("spans leave in batches, and what is not taken is counted") {
     CHECK_FALSE(f.queue.on());
     CHECK(f.queue.empty());
     CHECK(f.out.idle());
-    CHECK(f.sent.size() == 5);
+    CHECK(f.sent.size() == 6);
     CHECK(f.count("keywheel_spans_lost_total") == 66);
 }
