@@ -169,11 +169,13 @@ void admission_lane::turn() {
 }
 
 result<void> admission_lane::turn(line& on) {
-    on.watched->clear_read();
+    // A reply makes it ready: a look that finds nothing would be a system call for each write.
+    const bool readable = on.watched->read_ready();
+    if (readable) on.watched->clear_read();
     auto& unsent = on.out.unsent();
     if (!unsent.empty()) on.watched->clear_write();
     replies_.clear();
-    auto went = on.on->turn(unsent, replies_);
+    auto went = on.on->turn(unsent, replies_, readable);
     for (const auto& r : replies_)
         if (went) went = answered(on, r);
     if (!went) return went;

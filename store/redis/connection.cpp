@@ -234,6 +234,41 @@ void pipeline::add(std::span<const std::string_view> words) {
         word(text);
 }
 
+namespace {
+
+// The replies of one piece that `bytes` begins with, whole; how many bytes they are. What is odd
+// about them the parser will say.
+std::size_t take_simple(std::string_view bytes, std::vector<reply>& to) {
+    std::size_t used = 0;
+    for (;;) {
+        const auto left = bytes.substr(used);
+        const auto end = left.find("\r\n");
+        if (end == std::string_view::npos || end == 0) return used;
+        const auto line = left.substr(1, end - 1);
+        std::int64_t number = 0;
+        const auto read = std::from_chars(line.data(), line.data() + line.size(), number);
+        const bool is_number = read.ec == std::errc() && read.ptr == line.data() + line.size();
+        auto size = end + 2;
+        reply one;
+        if (left[0] == '$' && is_number && number >= 0) {
+            const auto length = static_cast<std::size_t>(number);
+            if (length > left.size() || left.size() - size < length + 2) return used;
+            one.is = reply::kind::text;
+            one.text = left.substr(size, length);
+            size += length + 2;
+        } else if (left[0] == ':' && is_number) {
+            one.is = reply::kind::integer;
+            one.number = number;
+        } else {
+            return used;
+        }
+        to.push_back(std::move(one));
+        used += size;
+    }
+}
+
+}  // namespace
+
 struct connection::impl {
     file socket;
     ssl_ctx_ptr context;
@@ -407,8 +442,13 @@ struct connection::impl {
         }
     }
 
-    // Feeds the parser; false: nothing more is there now.
-    result<bool> read_some() {
+    // Nothing of a reply is in the parser.
+    [[nodiscard]] bool parser_is_empty() const noexcept {
+        return reader->ridx < 0 && reader->pos == reader->len;
+    }
+
+    // Takes what is there, or feeds the parser with it; false: nothing more is there now.
+    result<bool> read_some(std::vector<reply>& in) {
         std::array<char, 65536> buffer;
         std::size_t got = 0;
         if (tls) {
@@ -423,7 +463,9 @@ struct connection::impl {
             if (n == 0) return away("the server closed the connection");
             got = static_cast<std::size_t>(n);
         }
-        if (redisReaderFeed(reader.get(), buffer.data(), got) != REDIS_OK)
+        std::string_view left(buffer.data(), got);
+        if (parser_is_empty()) left.remove_prefix(take_simple(left, in));
+        if (!left.empty() && redisReaderFeed(reader.get(), left.data(), left.size()) != REDIS_OK)
             return away("the answer is not Redis'");
         // A short read has emptied the socket; a TLS record says nothing about the next.
         return tls != nullptr || got == buffer.size();
@@ -551,7 +593,7 @@ result<std::vector<reply>> connection::exchange(const pipeline& commands, deadli
     return receive(commands.size(), until);
 }
 
-result<void> connection::turn(std::string& out, std::vector<reply>& in) {
+result<void> connection::turn(std::string& out, std::vector<reply>& in, bool readable) {
     if (!is_open()) return away("not connected");
     result<void> went;
     if (!out.empty()) {
@@ -561,14 +603,14 @@ result<void> connection::turn(std::string& out, std::vector<reply>& in) {
         else
             went = written.error();
     }
-    for (bool more = true; went && more;) {
-        const auto read = impl_->read_some();
+    for (bool more = readable; went && more;) {
+        const auto read = impl_->read_some(in);
         if (!read) {
             went = read.error();
             break;
         }
         more = *read;
-        for (reply one; went;) {
+        for (reply one; went && !impl_->parser_is_empty();) {
             const auto whole = impl_->take(one);
             if (!whole) went = whole.error();
             if (!whole || !*whole) break;

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <functional>
@@ -23,8 +24,11 @@ class made_up_server {
   public:
     using answers = std::function<std::string(std::string_view command)>;
 
-    explicit made_up_server(answers how)
-        : how_(std::move(how)), socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    // Sends at most `piece` bytes at a time.
+    explicit made_up_server(answers how, std::size_t piece = 65'536)
+        : how_(std::move(how)),
+          piece_(piece),
+          socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
         sockaddr_in at{};
         at.sin_family = AF_INET;
         at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -77,10 +81,15 @@ class made_up_server {
                 at += size + 2;
             }
         }
-        return ::send(fd, out.data(), out.size(), MSG_NOSIGNAL) > 0;
+        for (std::string_view left = out; !left.empty();
+             left.remove_prefix(std::min(piece_, left.size())))
+            if (::send(fd, left.data(), std::min(piece_, left.size()), MSG_NOSIGNAL) <= 0)
+                return false;
+        return true;
     }
 
     const answers how_;
+    const std::size_t piece_;
     const int socket_;
     std::string port_;
     std::atomic<bool> stopping_{false};
@@ -150,4 +159,47 @@ TEST_CASE("a password that a server repeats in its refusal is not shown", "[stor
     CHECK(refused.error().context.find("refused us: ERR unknown command") != std::string::npos);
     CHECK(refused.error().context.find("hush") == std::string::npos);
     CHECK(refused.error().context.find("me'") == std::string::npos);
+}
+
+TEST_CASE("replies are read alike, in whichever pieces they come", "[store][redis]") {
+    const auto piece =
+        GENERATE(std::size_t{65'536}, std::size_t{1}, std::size_t{2}, std::size_t{7});
+    const std::string large(100'000, 'x');
+    const auto several = bulk("a\r\n$3\r\nb") + ":-7\r\n+OK\r\n$-1\r\n" + bulk("") + "-ERR no\r\n" +
+                         "*2\r\n:1\r\n" + bulk("in it") + ":8\r\n" +
+                         (piece > 2 ? bulk(large) : bulk("")) + bulk("last");
+    const made_up_server server([&](std::string_view) { return several; }, piece);
+    redis_options o;
+    o.url = secret("redis://127.0.0.1:" + server.port());
+    redis::connection on;
+    auto to = *redis::parse_target(o);
+    to.client_name.clear();
+    REQUIRE(on.open(to, in(20s)).has_value());
+    redis::pipeline ask;
+    for (int i = 0; i < 3; ++i)
+        ask.add({"X"});
+    std::vector<redis::reply> got;
+    const auto until = in(20s);
+    // Nothing is there yet, and nothing is looked for.
+    REQUIRE(on.turn(ask.unsent(), got, false).has_value());
+    while (got.size() < 30 && std::chrono::steady_clock::now() < until) {
+        pollfd p{on.descriptor(), POLLIN, 0};
+        ::poll(&p, 1, 100);
+        REQUIRE(on.turn(ask.unsent(), got).has_value());
+    }
+    REQUIRE(got.size() == 30);
+    using enum redis::reply::kind;
+    for (std::size_t i = 0; i < got.size(); i += 10) {
+        CHECK(got[i].text == "a\r\n$3\r\nb");
+        CHECK((got[i + 1].is == integer && got[i + 1].number == -7));
+        CHECK((got[i + 2].is == status && got[i + 2].text == "OK"));
+        CHECK(got[i + 3].is == nil);
+        CHECK((got[i + 4].is == text && got[i + 4].text.empty()));
+        CHECK((got[i + 5].is_error() && got[i + 5].text == "ERR no"));
+        REQUIRE(got[i + 6].items.size() == 2);
+        CHECK(got[i + 6].items[1].text == "in it");
+        CHECK(got[i + 7].number == 8);
+        CHECK(got[i + 8].text == (piece > 2 ? large : ""));
+        CHECK(got[i + 9].text == "last");
+    }
 }
