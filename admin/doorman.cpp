@@ -8,6 +8,7 @@
 #include "core/incidents.hpp"
 #include "core/log.hpp"
 #include "core/metrics.hpp"
+#include "net/origin.hpp"
 
 namespace kw::admin {
 namespace {
@@ -49,7 +50,8 @@ void doorman::set_guard(auth::admin_guard guard) {
 
 doorman::verdict doorman::identify(const net::control_request& request) {
     if (!request.admin_key.empty()) {
-        const auto got = guard_.check(request.admin_key.reveal(), request.source, clock_.mono());
+        const auto got =
+            guard_.check(request.admin_key.reveal(), net::origin_of(request.source), clock_.mono());
         if (got.verdict == auth::admin_verdict::allowed)
             return {caller{.kind = caller_kind::admin_key,
                            .id = {},
@@ -82,7 +84,8 @@ doorman::verdict doorman::identify(const net::control_request& request) {
 doorman::verdict doorman::by_text(const secret& text, const net::control_request& request,
                                   bool cookie) {
     const auto now = clock_.mono();
-    if (const auto wait = guard_.guesses().wait(request.source, now); wait.count() > 0) {
+    if (const auto wait = guard_.guesses().wait(net::origin_of(request.source), now);
+        wait.count() > 0) {
         note_refusal("throttled", request.source);
         return {std::nullopt, wait_answer(wait), false};
     }
@@ -101,7 +104,7 @@ doorman::verdict doorman::by_text(const secret& text, const net::control_request
     // A cookie that outlived its session is no guess: browsers send it by themselves.
     const bool session = credential.is == auth::admin_text::session;
     if (!cookie) {
-        guard_.guesses().wrong(request.source, now);
+        guard_.guesses().wrong(net::origin_of(request.source), now);
         note_refusal(session ? "session" : "token", request.source, text.reveal());
     } else {
         note_refusal("session", request.source);
@@ -179,21 +182,21 @@ std::optional<reply> doorman::refuse_forged(const net::control_request& request,
 
 std::chrono::milliseconds doorman::login_wait(const std::string& source, const std::string& name) {
     const auto now = clock_.mono();
-    return std::max(guard_.guesses().wait(source, now), names_.wait(name, now));
+    return std::max(guard_.guesses().wait(net::origin_of(source), now), names_.wait(name, now));
 }
 
 void doorman::begin_login(const std::string& source, const std::string& name) {
-    guard_.guesses().wrong(source, clock_.mono());
+    guard_.guesses().wrong(net::origin_of(source), clock_.mono());
     names_.wrong(name, clock_.mono());
 }
 
 void doorman::undo_login(const std::string& source, const std::string& name) {
-    guard_.guesses().undo(source);
+    guard_.guesses().undo(net::origin_of(source));
     names_.undo(name);
 }
 
 void doorman::end_login(const std::string& source, const std::string& name) {
-    guard_.guesses().right(source);
+    guard_.guesses().right(net::origin_of(source));
     names_.right(name);
 }
 
@@ -209,7 +212,8 @@ void doorman::note_refusal(std::string_view reason, const std::string& source,
     // cookie that a browser goes on sending after its session, which presents nothing.
     const bool wrong = reason == "admin_key" || reason == "token" || reason == "login" ||
                        (reason == "session" && !presented.empty());
-    if (wrong && noticed_ != nullptr) noticed_->note(incidents::what::refused_credential, source);
+    if (wrong && noticed_ != nullptr)
+        noticed_->note(incidents::what::refused_credential, net::origin_of(source));
     std::string key(reason);
     if (!presented.empty()) {
         crypto::hmac_sha256 hash(pepper_);

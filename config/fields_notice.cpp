@@ -85,7 +85,8 @@ constexpr field notification_fields[] = {
      .max = 100},
     {.name = "suspicious_access",
      .at = at<&notification_settings::suspicious_access>,
-     .help = "`suspicious_access`: so many refused credentials of one address within a minute."},
+     .help = "`suspicious_access`: so many refused credentials of one address, of IPv6 one network "
+             "of 64 bits, within a minute, at one replica."},
     {.name = "certificate_expiry",
      .at = at<&notification_settings::certificate_expiry>,
      .help = "`certificate_expiry`: the listener's certificate ends within so long."},

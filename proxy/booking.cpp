@@ -2,6 +2,7 @@
 #include "core/incidents.hpp"
 #include "core/log.hpp"
 #include "core/spans.hpp"
+#include "net/origin.hpp"
 #include "proxy/book_fields.hpp"
 #include "proxy/exchange.hpp"
 #include "proxy/worker.hpp"
@@ -70,7 +71,7 @@ void exchange::note_incident(errc code) {
     if (code == errc::model_not_served)
         noticed->note(incidents::what::unknown_model, route_.model);
     else if (code == errc::invalid_api_key)
-        noticed->note(incidents::what::refused_credential, client_.address.to_string());
+        noticed->note(incidents::what::refused_credential, net::origin_of(client_.address));
 }
 
 usage::multipliers exchange::rates() const noexcept {

@@ -13,6 +13,7 @@
 #include "core/ids.hpp"
 #include "core/incidents.hpp"
 #include "core/log.hpp"
+#include "net/origin.hpp"
 #include "net/tls.hpp"
 #include "proxy/cors.hpp"
 #include "proxy/error_response.hpp"
@@ -40,7 +41,7 @@ constexpr std::size_t common_head = 16 * 1024;  // a larger one is counted
 // Of a caller of the control thread's routes; an exchange does so by itself.
 void note_refusal(worker& w, const net::ip_address& from, const error& why) {
     if (why.code == errc::invalid_api_key && w.shared().noticed != nullptr)
-        w.shared().noticed->note(incidents::what::refused_credential, from.to_string());
+        w.shared().noticed->note(incidents::what::refused_credential, net::origin_of(from));
 }
 
 bool is_under(std::string_view path, std::string_view folder) noexcept {

@@ -106,6 +106,21 @@ TEST_CASE("only wrong credentials are suspicious", "[admin]") {
     CHECK(noticed() == 0);
 }
 
+TEST_CASE("whoever has an IPv6 network guesses as one", "[admin]") {
+    fixture f;
+    auto r = fixture::request("GET", "/admin/stats");
+    r.admin_key = secret("not-the-admin-secret");
+    int status = 401;
+    for (int i = 0; i < 40 && status == 401; ++i) {
+        r.source = "2001:db8::" + std::to_string(i + 1);
+        status = f.handle(r).status;
+    }
+    CHECK(status == 429);
+    const auto noticed = f.noticed.take();
+    REQUIRE(noticed.size() == 1);
+    CHECK(noticed[0].subject == "2001:db8::/64");
+}
+
 TEST_CASE("without an admin secret the API is off and says how to turn it on", "[admin]") {
     fixture f;
     f.api.set_guard(*auth::admin_guard::make(secret(), true));
