@@ -23,6 +23,45 @@ bool may_show(std::string_view name) noexcept {
            });
 }
 
+// Ids of objects say what they are of, and are no secrets: an exact list of these beginnings.
+constexpr auto id_beginnings = std::to_array<std::string_view>(
+    {"file-",   "file_",   "skill_",    "sess_", "resp_",   "conv_",       "batch_",
+     "ftjob-",  "ftckpt-", "vs_",       "vsfb_", "thread_", "run_",        "msg_",
+     "step_",   "asst_",   "upload_",   "part_", "cntr_",   "cfile_",      "eval_",
+     "evalrun", "video_",  "chatcmpl-", "cmpl-", "ft:",     "outputitem_", "rs_"});
+// Words of paths and names of models are shorter.
+constexpr std::size_t longest_word = 48;
+constexpr std::size_t shortest_key = 24;  // of letters and digits alone
+
+// A part of a path that may be a credential: one of a known form, or long and no object's id.
+bool may_be_secret(std::string_view part) noexcept {
+    constexpr auto credentials = std::to_array<std::string_view>(
+        {"sk-", "sk_", "pk-", "rk-", "ek_", "kw", "AIza", "gsk_", "xai-", "hf_", "key-", "Bearer"});
+    const auto begins = [&](auto known) { return part.starts_with(known); };
+    if (std::ranges::any_of(credentials, begins)) return true;
+    if (part.find('%') != part.npos) return true;  // of whatever form it is
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    const auto is_plain = [&](char c) {
+        return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    };
+    if (part.size() >= shortest_key && std::ranges::all_of(part, is_plain) &&
+        std::ranges::any_of(part, is_digit))
+        return true;
+    return part.size() > longest_word && std::ranges::none_of(id_beginnings, begins);
+}
+
+void append_path(std::string& out, std::string_view path) {
+    while (!path.empty()) {
+        const auto end = std::min(path.find('/'), path.size());
+        const auto part = path.substr(0, end);
+        out += may_be_secret(part) ? std::string_view("***") : part;
+        path.remove_prefix(end);
+        if (path.empty()) break;
+        out += '/';
+        path.remove_prefix(1);
+    }
+}
+
 void append_headers(std::string& out, const net::http_head& head) {
     std::string_view between = " ";
     for (const auto& h : head) {
@@ -36,7 +75,8 @@ void append_headers(std::string& out, const net::http_head& head) {
 
 std::string describe_request(const net::http_head& head) {
     std::string out(head.method());
-    out.append(" ").append(head.path());
+    out += ' ';
+    append_path(out, head.path());
     if (!head.query().empty()) out += "?***";
     append_headers(out, head);
     return out;
