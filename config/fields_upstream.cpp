@@ -43,7 +43,8 @@ constexpr field upstream_fields[] = {
      .min = 1},
     {.name = "tls_ca",
      .at = at<&upstream_settings::tls_ca>,
-     .help = "PEM file of the authorities to believe; empty is the system's.",
+     .help = "PEM file of the authorities to believe; empty is the system's. Receivers of "
+             "notifications and traces are believed by the system's beside it.",
      .aliases = "SSL_CERT_FILE"},
     {.name = "max_idle_connections",
      .at = at<&upstream_settings::max_idle_connections>,
