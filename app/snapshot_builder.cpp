@@ -86,10 +86,11 @@ result<std::shared_ptr<const pool::alias_table>> aliases_of(const config::settin
 }  // namespace
 
 result<std::shared_ptr<net::tls_client_context>> snapshot_builder::tls_for(
-    const std::string& ca_file) {
-    auto& context = tls_[ca_file];
+    const std::string& ca_file, bool beside_system) {
+    auto& context = tls_[std::pair(ca_file, beside_system)];
     if (!context) {
-        auto made = net::tls_client_context::create({.ca_file = ca_file});
+        auto made = net::tls_client_context::create(
+            {.ca_file = ca_file, .verify = true, .beside_system = beside_system});
         if (!made) return made.error();
         context = std::move(*made);
     }
@@ -253,7 +254,7 @@ result<snapshot_builder::way_out> snapshot_builder::way_to(
     const config::upstream_settings& settings, const std::string& host, bool tls) {
     way_out out;
     if (tls) {
-        auto context = tls_for(settings.tls_ca);
+        auto context = tls_for(settings.tls_ca, true);
         if (!context) return context.error();
         out.tls = std::move(*context);
     }

@@ -32,7 +32,8 @@ class snapshot_builder {
                                                           const pool::upstream_key& key,
                                                           const pool::group& group);
 
-    // How a request of keywheel's own gets to that URL, by the upstream section.
+    // How a request of keywheel's own, to others than upstreams, gets to that URL: by the proxy of
+    // the upstream section; its CA file is believed beside the system's authorities.
     struct way_out {
         std::shared_ptr<net::tls_client_context> tls;  // null: plain
         std::optional<net::egress_proxy> proxy;
@@ -45,13 +46,15 @@ class snapshot_builder {
     [[nodiscard]] std::shared_ptr<const usage::price_table> prices() const { return prices_; }
 
   private:
-    result<std::shared_ptr<net::tls_client_context>> tls_for(const std::string& ca_file);
+    result<std::shared_ptr<net::tls_client_context>> tls_for(const std::string& ca_file,
+                                                             bool beside_system = false);
     result<std::shared_ptr<const proxy::upstream_target>> make_target(
         const config::settings& settings, const pool::upstream_key& key, const pool::group& group);
     result<std::shared_ptr<const usage::price_table>> prices_for(const config::settings& settings);
 
     pool::state_table& states_;
-    std::map<std::string, std::shared_ptr<net::tls_client_context>> tls_;
+    // By CA file, and whether the system's authorities are believed beside it.
+    std::map<std::pair<std::string, bool>, std::shared_ptr<net::tls_client_context>> tls_;
     std::shared_ptr<const proxy::snapshot> last_;
     std::uint64_t made_of_ = 0;  // the catalog's generation
     std::shared_ptr<const config::settings> priced_for_;

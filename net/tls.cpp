@@ -128,12 +128,11 @@ result<std::shared_ptr<tls_client_context>> tls_client_context::create(const opt
     SSL_CTX* const ctx = self.ctx.get();
     if (opts.verify) {
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, nullptr);
-        if (opts.ca_file.empty()) {
-            if (SSL_CTX_set_default_verify_paths(ctx) != 1)
-                return refused("system's CA certificates");
-        } else if (SSL_CTX_load_verify_file(ctx, opts.ca_file.c_str()) != 1) {
+        if ((opts.ca_file.empty() || opts.beside_system) &&
+            SSL_CTX_set_default_verify_paths(ctx) != 1)
+            return refused("system's CA certificates");
+        if (!opts.ca_file.empty() && SSL_CTX_load_verify_file(ctx, opts.ca_file.c_str()) != 1)
             return refused("CA file " + opts.ca_file);
-        }
     }
     SSL_CTX_set_alpn_protos(ctx, http11, http11_size);
     self.sessions = new session_store;

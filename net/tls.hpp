@@ -22,8 +22,9 @@ namespace kw::net {
 class tls_client_context {
   public:
     struct options {
-        std::string ca_file;  // PEM; empty: the system's store
-        bool verify = true;   // false only for a provider on a private test machine
+        std::string ca_file;         // PEM; empty: the system's store
+        bool verify = true;          // false only for a provider on a private test machine
+        bool beside_system = false;  // with a CA file: the system's store, too
     };
     // errc::invalid_argument: the CA file cannot be read.
     [[nodiscard]] static result<std::shared_ptr<tls_client_context>> create(const options& opts);

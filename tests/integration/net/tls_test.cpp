@@ -77,6 +77,19 @@ TEST_CASE("a certificate that cannot be trusted ends in upstream_tls_error with 
         opts.to.tls = *tls_client_context::create({});
         CHECK(run(b.on, ping(b.on, b.dns, opts)).code == errc::upstream_tls_error);
     }
+    SECTION("the system's, and others beside them") {
+        const temp_certificate other;
+        const auto system =
+            b.certificate.certificate_file();  // as this process' environment has it
+        REQUIRE(::setenv("SSL_CERT_FILE", system.c_str(), 1) == 0);
+        opts.to.tls = *tls_client_context::create({other.certificate_file(), true, true});
+        CHECK(run(b.on, ping(b.on, b.dns, opts)).code == errc::ok);
+        opts.to.tls = *tls_client_context::create({other.certificate_file(), true, false});
+        CHECK(run(b.on, ping(b.on, b.dns, opts)).code == errc::upstream_tls_error);
+        REQUIRE(::unsetenv("SSL_CERT_FILE") == 0);
+        opts.to.tls = *tls_client_context::create({system, true, true});
+        CHECK(run(b.on, ping(b.on, b.dns, opts)).code == errc::ok);
+    }
     SECTION("another host name") {
         opts.to.tls = b.client_tls();
         opts.to.sni = "other.example";
