@@ -1,8 +1,9 @@
 """The image under Docker compose with Redis: it gets healthy, is not root and writes nowhere but in its data directory;
 `docker stop` in the middle of streams loses no stream and no record; size of what lies over the base image. Then three
-replicas behind nginx: each is restarted under streams of clients, of which none notices.
+replicas behind nginx: each is restarted under streams of clients, of which none notices, and Prometheus beside them scrapes
+all three and knows its Alertmanager.
 
-Wants a Docker engine and the images keywheel:0.1.0, redis:7 and nginx:1; KEYWHEEL_BASE names the image that the first was
+Wants a Docker engine and the images that the compose files name; KEYWHEEL_BASE names the image that keywheel:0.1.0 was
 built on. Run by `./dev deploy image`.
 """
 import http.client
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STREAMS = 8
@@ -134,9 +136,28 @@ def one(compose):
     print(f"figure: image: records of the streams that were under way: {len(there & set(ended))} of {STREAMS}")
 
 
+def prometheus(path):
+    with urllib.request.urlopen("http://127.0.0.1:9090/api/v1/" + path, timeout=10) as answer:
+        return json.load(answer)["data"]
+
+
+def scraped():
+    """How many of keywheel's replicas Prometheus reaches."""
+    try:
+        targets = prometheus("targets?state=active")["activeTargets"]
+    except OSError:
+        return 0
+    return sum(t["labels"]["job"] == "keywheel" and t["health"] == "up" for t in targets)
+
+
 def three(compose):
-    compose("up", "-d", "--no-build", "nginx", "mock")
+    compose("up", "-d", "--no-build")
     wait_for("nginx answers", answers)
+    wait_for("Prometheus reaches all replicas", lambda: scraped() == 3, 120)
+    wait_for("Prometheus knows its Alertmanager", lambda: prometheus("alertmanagers")["activeAlertmanagers"])
+    rules = [r for g in prometheus("rules")["groups"] for r in g["rules"]]
+    wait_for("all rules are good", lambda: all(r["health"] == "ok" for g in prometheus("rules")["groups"] for r in g["rules"]), 120)
+    print(f"figure: image: replicas that Prometheus scrapes: {scraped()}; rules that it works by: {len(rules)}")
     replicas = [compose.container(f"keywheel-{n}") for n in (1, 2, 3)]
     stopping = threading.Event()
     tried, ended, failed = [], [], []
