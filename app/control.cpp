@@ -150,6 +150,7 @@ void runtime::impl::refresh(bool force) {
         publish();
         if (!stale && saver_) saver_->note_change();
     }
+    if (!stale && catalog_->take_unsaved() && saver_) saver_->note_change();
     if (!stale) load_budgets();
     ready_ = !pepper_.empty();
 }

@@ -22,10 +22,14 @@ std::string next_key(const config::settings& s) {
 
 }  // namespace
 
-std::string name_of_process() {
+std::string name_of_host() {
     std::array<char, 256> host{};
     ::gethostname(host.data(), host.size() - 1);
-    return std::string(host.data()) + " (process " + std::to_string(::getpid()) + ")";
+    return host.data();
+}
+
+std::string name_of_process() {
+    return name_of_host() + " (process " + std::to_string(::getpid()) + ")";
 }
 
 void runtime::impl::open_sealer() {

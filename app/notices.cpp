@@ -27,8 +27,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto trace_interval = 200ms;
-constexpr auto last_traces = 3s;              // for what still waits at the end
+constexpr auto last_words = 3s;               // for what still waits at the end
 constexpr std::size_t max_near_keys = 1'000;  // whose budgets are looked at
+constexpr std::size_t walk_step = 2'000;      // of all access keys, in a round
+constexpr std::size_t walk_asks = 100;        // of these, whose budgets are asked for
 constexpr std::size_t largest_answer = 64 * 1024;
 
 bool is_out(pool::key_status s) noexcept {
@@ -46,6 +48,7 @@ void runtime::impl::make_notifier() {
         random_source(), name_of_process());
     watcher_ = std::make_unique<jobs::watcher>(
         clock_, [this](jobs::notice n) { notifier_->tell(std::move(n)); });
+    told_ = std::make_unique<jobs::told_notices>(*store_, clock_, name_of_host());
     constexpr std::array periods = {store::budget_period::day, store::budget_period::week,
                                     store::budget_period::month, store::budget_period::total};
     for (const auto p : periods)
@@ -192,7 +195,7 @@ jobs::readings runtime::impl::read_now() {
     return out;
 }
 
-// Of access keys that were seen near the end of a budget: how these stand now.
+// Of access keys that were seen near the end of a budget how these stand now, and of some others.
 void runtime::impl::look_at_budgets() {
     std::vector<store::usage_question> questions;
     std::erase_if(near_keys_, [&](const std::string& id) {
@@ -204,6 +207,26 @@ void runtime::impl::look_at_budgets() {
         watcher_->forget_budgets(id);
         return true;
     });
+    // The others bit by bit: a key that nobody uses any more, or had used before this start.
+    const auto& all = catalog_->access_keys().all();
+    std::size_t walked = 0;
+    std::size_t asked = 0;
+    for (auto at = all.upper_bound(std::string_view(budgets_seen_to_));
+         walked < walk_step && asked < walk_asks; ++at, ++walked) {
+        if (at == all.end()) {
+            budgets_seen_to_.clear();
+            break;
+        }
+        const auth::access_key& key = **at;
+        budgets_seen_to_ = key.id;
+        if (key.deleted || !key.limits || near_keys_.contains(key.id)) continue;
+        const auto& items = key.limits.set->items();
+        if (std::ranges::none_of(items,
+                                 [](const auto& l) { return l.kind == store::limit_kind::budget; }))
+            continue;
+        questions.push_back({key.id, key.limits.set});
+        ++asked;
+    }
     if (questions.empty()) return;
     admission_->peek(questions, [this, questions](std::vector<store::usage_answer> found) {
         control_.get().post([this, questions, found = std::move(found)] {
@@ -215,7 +238,10 @@ void runtime::impl::look_at_budgets() {
                 const bool near =
                     watcher_->look_at_budgets(q.access_key_id, key->name, q.limits->items(),
                                               found[i].states, values->notifications);
-                if (!near) near_keys_.erase(q.access_key_id);
+                if (!near)
+                    near_keys_.erase(q.access_key_id);
+                else if (near_keys_.size() < max_near_keys)
+                    near_keys_.insert(q.access_key_id);
             }
         });
     });
@@ -229,9 +255,11 @@ void runtime::impl::notice_round() {
         if (near_keys_.size() < max_near_keys) near_keys_.insert(item.subject);
         return true;
     });
+    told_->restore(*watcher_);
     watcher_->notice_all(noticed, values->notifications);
     watcher_->look(read_now(), values->notifications);
     look_at_budgets();
+    told_->write(watcher_->take_crossings());
     for (std::size_t i = 0; i < budgets_near_.size(); ++i)
         budgets_near_[i]->set(
             static_cast<double>(watcher_->near_end(static_cast<store::budget_period>(i))));
@@ -264,18 +292,30 @@ net::task<void> runtime::impl::trace_rounds() {
     }
 }
 
-// At the end, by the main thread while the control thread still runs.
-void runtime::impl::flush_traces() {
-    const auto until = clock_.mono() + last_traces;
-    while (clock_.mono() < until) {
-        std::promise<bool> done;
-        control_.get().post([&] {
-            traces_->flush(settings()->tracing);
-            done.set_value(traces_->idle() && spans_.empty());
-        });
-        if (done.get_future().get()) return;
+// Messages and traces that wait leave at the end; by the main thread while the control thread runs.
+void runtime::impl::say_last_words(const std::function<bool()>& hurry) {
+    const auto ask = [this](auto what) {
+        std::promise<std::size_t> done;
+        control_.get().post([&] { done.set_value(what()); });
+        return done.get_future().get();
+    };
+    const auto all_said = [this] {
+        const auto values = settings();
+        traces_->flush(values->tracing);
+        notifier_->flush(values->notifications, channels());
+        return std::size_t{traces_->idle() && spans_.empty() && notifier_->idle()};
+    };
+    ask([this] {
+        notice_round();  // of what has happened since the last one
+        return std::size_t{0};
+    });
+    for (const auto until = clock_.mono() + last_words; clock_.mono() < until && !hurry();) {
+        if (ask(all_said) != 0) return;
         std::this_thread::sleep_for(20ms);
     }
+    if (const auto lost = ask([this] { return notifier_->drop_all(); }); lost > 0)
+        log::event(log::level::warn, "notifications.dropped",
+                   {{"messages", lost}, {"reason", "the process ends"}});
 }
 
 std::string runtime::impl::deliveries_of(const std::string& channel_id) const {

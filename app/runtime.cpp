@@ -522,7 +522,7 @@ void runtime::stop(const std::function<bool()>& hurry) {
         t->stop();
         t->join();
     }
-    m.flush_traces();
+    m.say_last_words(hurry);
     m.stopping_ = true;
     m.control_.stop();
     m.control_.join();

@@ -43,6 +43,7 @@
 #include "jobs/side_thread.hpp"
 #include "jobs/snapshot_saver.hpp"
 #include "jobs/span_exporter.hpp"
+#include "jobs/told_notices.hpp"
 #include "jobs/watcher.hpp"
 #include "mock/mock_upstream.hpp"
 #include "net/control_port.hpp"
@@ -62,6 +63,7 @@ namespace kw::app {
 
 [[nodiscard]] std::int64_t modified_at(const std::string& path) noexcept;  // 0: no such file
 
+[[nodiscard]] std::string name_of_host();
 // Host and process, for a person.
 [[nodiscard]] std::string name_of_process();
 
@@ -120,7 +122,7 @@ struct runtime::impl final : net::control_port, admin::config_port {
     void notice_round();
     [[nodiscard]] net::task<result<int>> send_traces(net::http_request r);
     net::task<void> trace_rounds();
-    void flush_traces();
+    void say_last_words(const std::function<bool()>& hurry);
     [[nodiscard]] std::string deliveries_of(const std::string& channel_id) const;
 
     void make_late_biller();
@@ -205,8 +207,10 @@ struct runtime::impl final : net::control_port, admin::config_port {
     std::unique_ptr<jobs::span_exporter> traces_;
     std::unique_ptr<jobs::notifier> notifier_;
     std::unique_ptr<jobs::watcher> watcher_;
+    std::unique_ptr<jobs::told_notices> told_;
     std::map<std::string, read_channel> channels_;
     std::set<std::string> near_keys_;            // access keys with a budget near its end
+    std::string budgets_seen_to_;                // the walk over all access keys: the last one
     std::vector<metrics::gauge*> budgets_near_;  // by period
     metrics::gauge* certificate_end_ = nullptr;  // null: no TLS
     std::uint64_t memory_limit_ = 0;

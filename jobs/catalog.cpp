@@ -7,6 +7,7 @@
 #include "config/channel.hpp"
 #include "core/log.hpp"
 #include "jobs/notifier.hpp"
+#include "jobs/told_notices.hpp"
 #include "pool/sealed_proxy.hpp"
 
 namespace kw::jobs {
@@ -25,7 +26,7 @@ bool changes_no_snapshot(std::string_view kind) noexcept {
 
 bool is_read_elsewhere(std::string_view kind) noexcept {
     return kind == auth::admin_kind || kind == auth::admin_token_kind ||
-           kind == notice_claim_record;
+           kind == notice_claim_record || kind == told_record;
 }
 
 }  // namespace
@@ -41,7 +42,7 @@ result<bool> catalog::refresh() {
         if (!got) return got.error();
         if (got->reset || from_file_) {
             clear();
-            changed = true;
+            changed = unsaved_ = true;
         }
         from_file_ = false;
         revision_ = got->revision;
@@ -49,6 +50,7 @@ result<bool> catalog::refresh() {
         for (const store::change& c : got->items) {
             if (is_read_elsewhere(c.after.kind)) continue;
             changed = changed || !changes_no_snapshot(c.after.kind);
+            unsaved_ = unsaved_ || c.after.kind != pool::quota_kind;
             if (c.erased)
                 drop(c.after.kind, c.after.id);
             else

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "auth/key_book.hpp"
@@ -28,6 +29,8 @@ class catalog {
 
     // Takes in what changed; true if anything did. errc::store_unavailable: nothing was changed.
     result<bool> refresh();
+    // Whether what save() gives has changed since the last call.
+    [[nodiscard]] bool take_unsaved() noexcept { return std::exchange(unsaved_, false); }
     // The next refresh takes in everything anew: what could not be opened may open now.
     void read_again() noexcept { revision_ = 0; }
     // Instead of the store while that cannot be reached: the last set that was saved. Fails as the
@@ -68,6 +71,7 @@ class catalog {
     std::uint64_t server_ = 0;  // who told it
     std::uint64_t generation_ = 1;
     bool from_file_ = false;
+    bool unsaved_ = false;
     std::map<std::pair<std::string, std::string>, std::shared_ptr<const store::record>, std::less<>>
         records_;
     std::map<std::string, pool::group_ptr> groups_;

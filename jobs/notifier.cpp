@@ -189,12 +189,9 @@ void notifier::enqueue(const notice_message& m, const config::notification_setti
     }
 }
 
-void notifier::round(const config::notification_settings& settings, const channels& all) {
+void notifier::end_windows(const config::notification_settings& settings, const channels& all,
+                           bool every) {
     const auto now = clock_.mono();
-    follow(all);
-    for (const auto done : tests_done_)
-        tests_.erase(done);
-    tests_done_.clear();
     const auto length = std::max<std::chrono::milliseconds>(settings.dedup_window, shortest_claim);
     std::size_t claims = 0;
     for (auto at = windows_.begin(); at != windows_.end();) {
@@ -202,7 +199,8 @@ void notifier::round(const config::notification_settings& settings, const channe
         const bool wanted = std::ranges::any_of(
             all, [&](const auto& c) { return !c.disabled && c.events.has(what.kind); });
         const bool asks = wanted && what.shared;
-        if (now - at->second.opened < settings.dedup_window || (asks && claims >= max_claims)) {
+        const bool over = every || now - at->second.opened >= settings.dedup_window;
+        if (!over || (asks && claims >= max_claims)) {
             ++at;
             continue;
         }
@@ -211,6 +209,10 @@ void notifier::round(const config::notification_settings& settings, const channe
         at = windows_.erase(at);
         if (wanted && (!asks || claim(w, length))) enqueue(message_of(w), settings);
     }
+}
+
+void notifier::begin_deliveries(const config::notification_settings& settings) {
+    const auto now = clock_.mono();
     for (auto& [id, l] : lanes_) {
         if (l.busy || l.waiting.empty() || l.next_try > now) continue;
         l.busy = true;
@@ -218,10 +220,45 @@ void notifier::round(const config::notification_settings& settings, const channe
         l.work.start("notification", deliver(l, settings));
     }
     waiting_.set(static_cast<double>(queued_));
+}
+
+void notifier::round(const config::notification_settings& settings, const channels& all) {
+    const auto now = clock_.mono();
+    follow(all);
+    for (const auto done : tests_done_)
+        tests_.erase(done);
+    tests_done_.clear();
+    end_windows(settings, all, false);
+    begin_deliveries(settings);
     const bool due = now >= next_forgetting_;
     if ((due && next_forgetting_ != mono_time{}) || !forgotten_to_.empty())
         forget_claims(settings.dedup_window);
     if (due) next_forgetting_ = now + forgetting_interval;
+}
+
+void notifier::flush(const config::notification_settings& settings, const channels& all) {
+    follow(all);
+    end_windows(settings, all, true);
+    if (!std::exchange(ending_, true))
+        for (auto& [id, l] : lanes_)
+            l.next_try = {};
+    begin_deliveries(settings);
+}
+
+std::size_t notifier::drop_all() {
+    std::size_t lost = windows_.size();
+    windows_.clear();
+    for (auto& [id, l] : lanes_) {
+        count_of(l.to, "dropped").add(static_cast<std::int64_t>(l.waiting.size()));
+        lost += l.waiting.size();
+        // What is being sent stays until its coroutine is gone.
+        while (l.waiting.size() > (l.busy ? 1 : 0)) {
+            l.waiting.pop_back();
+            --queued_;
+        }
+    }
+    waiting_.set(static_cast<double>(queued_));
+    return lost;
 }
 
 // What waits, until a try fails.

@@ -59,6 +59,13 @@ class notifier {
     // Every second or so: ends windows, begins what is due.
     void round(const config::notification_settings& settings, const channels& all);
 
+    // At the end, often: what waits leaves at once, whatever its window and its next try.
+    void flush(const config::notification_settings& settings, const channels& all);
+    // Nothing waits or is under way but tests.
+    [[nodiscard]] bool idle() const noexcept { return queued_ == 0 && windows_.empty(); }
+    // What has not left is lost, and counted; how many messages.
+    std::size_t drop_all();
+
     // At once and past everything that waits; `done` is called with what became of it.
     void test(config::channel_settings to, std::function<void(result<void>)> done);
 
@@ -87,6 +94,10 @@ class notifier {
     // A page of them.
     void forget_claims(std::chrono::milliseconds window);
     void follow(const channels& all);
+    // Those that are over, or all.
+    void end_windows(const config::notification_settings& settings, const channels& all,
+                     bool every);
+    void begin_deliveries(const config::notification_settings& settings);
     void empty(lane& of);
     void enqueue(const notice_message& m, const config::notification_settings& settings);
     net::task<void> deliver(lane& on, config::notification_settings settings);
@@ -109,6 +120,7 @@ class notifier {
     std::uint64_t next_test_ = 0;
     mono_time next_forgetting_{};
     std::string forgotten_to_;  // "": no sweep is under way
+    bool ending_ = false;
 };
 
 }  // namespace kw::jobs

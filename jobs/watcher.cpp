@@ -14,6 +14,7 @@ using config::notice_kind;
 constexpr auto cpu_window = 1min;
 constexpr auto access_window = 1min;
 constexpr auto sample_interval = 1s;
+constexpr std::size_t max_crossings = 10'000;
 
 }  // namespace
 
@@ -36,19 +37,30 @@ double quantile(std::span<const std::uint64_t> buckets, std::span<const double> 
     return bounds.empty() ? 0 : bounds.back();
 }
 
-void watcher::raise(bool now, notice n) {
-    subject about(n.kind, n.subject);
-    if (!now) {
-        raised_.erase(about);
-    } else if (raised_.insert(std::move(about)).second) {
-        tell_(std::move(n));
+void watcher::raise(bool now, notice n, std::string subject) {
+    crossed about{n.kind, subject.empty() ? n.subject : std::move(subject), n.shared};
+    const bool news = now ? raised_.insert(about).second : raised_.erase(about) > 0;
+    if (!news) return;
+    if (crossings_.size() < max_crossings) crossings_.push_back({std::move(about), now});
+    if (now) tell_(std::move(n));
+}
+
+template <class Gone>
+void watcher::forget(notice_kind kind, std::string_view prefix, const Gone& gone) {
+    auto at = raised_.lower_bound({kind, std::string(prefix), false});
+    while (at != raised_.end() && at->kind == kind && at->subject.starts_with(prefix)) {
+        if (!gone(at->subject)) {
+            ++at;
+            continue;
+        }
+        if (crossings_.size() < max_crossings) crossings_.push_back({*at, false});
+        at = raised_.erase(at);
     }
 }
 
 // What is no more is not low any more.
 void watcher::clear_missing(notice_kind kind, const std::set<std::string>& seen) {
-    std::erase_if(raised_,
-                  [&](const subject& s) { return s.first == kind && !seen.contains(s.second); });
+    forget(kind, {}, [&](const std::string& subject) { return !seen.contains(subject); });
 }
 
 void watcher::look(const readings& now, const config::notification_settings& by) {
@@ -169,11 +181,18 @@ bool watcher::look_at_budgets(const std::string& key_id, const std::string& name
         const double share = static_cast<double>(states[i].used) / static_cast<double>(l.cap);
         const bool near = by.budget_warning > 0 && share * 100 >= by.budget_warning;
         const auto cell = store::cell_name(l);
-        raise(near, {notice_kind::budget_warning, key_id + " " + cell,
-                     fmt::format("access key {} has used {:.0f} % of its {}", name, share * 100,
-                                 store::describe(l)),
-                     true});
+        const auto of_budget = key_id + " " + cell;
+        const auto period =
+            of_budget + " " + std::to_string(store::bounds_of(l, unix_ms(clock_.wall())).begin);
+        forget(notice_kind::budget_warning, of_budget + " ",
+               [&](const std::string& subject) { return !near || subject != period; });
         if (!near) continue;
+        raise(true,
+              {notice_kind::budget_warning, of_budget,
+               fmt::format("access key {} has used {:.0f} % of its {}", name, share * 100,
+                           store::describe(l)),
+               true},
+              period);
         any = true;
         cells.insert(cell);
         near_[{key_id, cell}] = l.period;
@@ -186,9 +205,7 @@ bool watcher::look_at_budgets(const std::string& key_id, const std::string& name
 
 void watcher::forget_budgets(const std::string& key_id) {
     std::erase_if(near_, [&](const auto& item) { return item.first.first == key_id; });
-    std::erase_if(raised_, [&](const subject& s) {
-        return s.first == notice_kind::budget_warning && s.second.starts_with(key_id + " ");
-    });
+    forget(notice_kind::budget_warning, key_id + " ", [](const std::string&) { return true; });
 }
 
 std::size_t watcher::near_end(store::budget_period period) const {

@@ -11,6 +11,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -51,6 +52,24 @@ struct readings {
     std::optional<wall_time> certificate_ends;
 };
 
+// A threshold that is crossed, of one subject: told once. Of a budget each period is one of its
+// own.
+struct crossed {
+    config::notice_kind kind = config::notice_kind::test;
+    std::string subject;
+    bool shared = false;  // seen by the other replicas, too
+    friend auto operator<=>(const crossed& a, const crossed& b) noexcept {
+        return std::tie(a.kind, a.subject) <=> std::tie(b.kind, b.subject);
+    }
+    friend bool operator==(const crossed& a, const crossed& b) noexcept {
+        return std::tie(a.kind, a.subject) == std::tie(b.kind, b.subject);
+    }
+};
+struct crossing {
+    crossed what;
+    bool now = false;  // else it is well again
+};
+
 // Control thread only. The clock outlives it.
 class watcher {
   public:
@@ -62,12 +81,16 @@ class watcher {
     // What was noticed since the last time, but for budgets.
     void notice_all(const std::vector<incidents::item>& all,
                     const config::notification_settings& by);
-    // How an access key's limits stand; true: one of its budgets is near its end.
+    // How an access key's limits stand now; true: one of its budgets is near its end.
     bool look_at_budgets(const std::string& key_id, const std::string& name,
                          std::span<const store::limit> limits,
                          std::span<const store::limit_state> states,
                          const config::notification_settings& by);
     void forget_budgets(const std::string& key_id);
+    // It was told of before this process began.
+    void restore(crossed what) { raised_.insert(std::move(what)); }
+    // What was crossed or became well since the last call, oldest first.
+    [[nodiscard]] std::vector<crossing> take_crossings() { return std::exchange(crossings_, {}); }
     // How many budgets of that period are near their end.
     [[nodiscard]] std::size_t near_end(store::budget_period period) const;
 
@@ -84,15 +107,18 @@ class watcher {
         std::uint64_t refused = 0;
         bool told = false;
     };
-    using subject = std::pair<config::notice_kind, std::string>;
-
-    void raise(bool now, notice n);
+    // `subject`: "" for the notice's own.
+    void raise(bool now, notice n, std::string subject = {});
+    // Of the subjects that begin so.
+    template <class Gone>
+    void forget(config::notice_kind kind, std::string_view prefix, const Gone& gone);
     void clear_missing(config::notice_kind kind, const std::set<std::string>& seen);
     void look_at_rates(const readings& now, const config::notification_settings& by);
 
     const clock_source& clock_;
     std::function<void(notice)> tell_;
-    std::set<subject> raised_;
+    std::set<crossed> raised_;
+    std::vector<crossing> crossings_;  // of what is kept in the store; bounded
     std::deque<sample> samples_;
     std::map<std::string, source> sources_;
     std::map<std::pair<std::string, std::string>, store::budget_period> near_;  // key, cell

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "auth/admin_account.hpp"
+#include "config/channel.hpp"
 #include "tests/unit/store/temp_folder.hpp"
 
 using namespace kw;
@@ -36,6 +37,24 @@ TEST_CASE("accounts of admins bring about no snapshot and are not saved", "[jobs
         ++settings;
     });
     CHECK(settings == 2);
+}
+
+TEST_CASE("a receiver of notifications is saved, though workers need no snapshot of it", "[jobs]") {
+    const store::test::temp_folder folder;
+    const manual_clock clock;
+    const auto store = *store::open_embedded({folder.path, {}}, clock);
+    const crypto::sealer sealer{secret(std::string(32, 'm'))};
+    jobs::catalog catalog(*store, sealer);
+    REQUIRE(store->put({"setting", "a", 0, "{}"}).has_value());
+    REQUIRE(catalog.refresh().has_value());
+    CHECK(catalog.take_unsaved());
+    REQUIRE(store->put({std::string(config::channel_record), "c", 0, "{}"}).has_value());
+    CHECK_FALSE(*catalog.refresh());
+    CHECK(catalog.take_unsaved());
+    CHECK_FALSE(catalog.take_unsaved());
+    REQUIRE(store->put({std::string(pool::quota_kind), "q", 0, "{}"}).has_value());
+    CHECK_FALSE(*catalog.refresh());
+    CHECK_FALSE(catalog.take_unsaved());  // told again soon enough
 }
 
 TEST_CASE("what is saved comes back whole, access keys of one hash, too", "[jobs]") {

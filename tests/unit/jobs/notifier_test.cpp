@@ -284,3 +284,30 @@ TEST_CASE("a test goes to its channel at once, disabled or not") {
     CHECK_FALSE(told->has_value());
     CHECK(f.sent.at(0).message.kind == notice_kind::test);
 }
+
+TEST_CASE("what waits at the end leaves at once, and what cannot is counted") {
+    fixture f;
+    f.settings.dedup_window = 1h;
+    f.one.round(f.settings, f.all);
+    f.one.tell({notice_kind::disk_low, "disk", "full", false});
+    f.one.round(f.settings, f.all);
+    CHECK(f.sent.empty());
+    CHECK_FALSE(f.one.idle());
+    f.one.flush(f.settings, f.all);
+    CHECK(f.sent.size() == 1);
+    CHECK(f.one.idle());
+    CHECK(f.one.drop_all() == 0);
+
+    // A receiver that fails is asked once more, not in a loop.
+    f.answer = error(errc::upstream_reset, "status 503");
+    f.two.tell({notice_kind::disk_low, "disk", "full", false});
+    for (int i = 0; i < 10; ++i)
+        f.two.flush(f.settings, f.all);
+    CHECK(f.sent.size() == 2);
+    CHECK(f.two.drop_all() == 1);
+    CHECK(f.two.idle());
+    CHECK(f.registry
+              .counter("keywheel_notifications_total", "",
+                       {{"type", "webhook"}, {"result", "dropped"}})
+              .value() == 1);
+}

@@ -3,6 +3,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "jobs/told_notices.hpp"
+#include "tests/unit/store/temp_folder.hpp"
+
 using namespace kw;
 using namespace std::chrono_literals;
 using config::notice_kind;
@@ -133,4 +136,67 @@ TEST_CASE("guesses of an address and budgets near their end are told of") {
     states[0].used = 0;  // the next day
     CHECK_FALSE(w.look_at_budgets("ak_1", "team", limits, states, by));
     CHECK(w.near_end(store::budget_period::day) == 0);
+}
+
+TEST_CASE("a budget that is near its end is told of once a period, however often one looks") {
+    manual_clock clock;
+    std::vector<jobs::notice> told;
+    jobs::watcher w(clock, [&](jobs::notice n) { told.push_back(std::move(n)); });
+    const config::notification_settings by;
+    const std::vector<store::limit> limits{{.kind = store::limit_kind::budget,
+                                            .unit = store::limit_unit::requests,
+                                            .cap = 10,
+                                            .period = store::budget_period::day}};
+    const std::vector<store::limit_state> states{{.used = 9, .cap = 10}};
+    for (int i = 0; i < 3; ++i)
+        w.look_at_budgets("ak_1", "team", limits, states, by);
+    CHECK(told.size() == 1);
+    clock.advance(24h);  // as near in the next one, too
+    for (int i = 0; i < 3; ++i)
+        w.look_at_budgets("ak_1", "team", limits, states, by);
+    CHECK(told.size() == 2);
+    const auto crossings = w.take_crossings();
+    REQUIRE(crossings.size() == 3);
+    CHECK(crossings[0].now);
+    CHECK(crossings[1].what == crossings[0].what);
+    CHECK_FALSE(crossings[1].now);
+    CHECK(crossings[2].now);
+    w.forget_budgets("ak_1");
+    CHECK(w.take_crossings().size() == 1);
+}
+
+TEST_CASE("what was told is not told again by the next process") {
+    store::test::temp_folder folder;
+    manual_clock clock;
+    const auto store = *store::open_embedded({folder.path, {}}, clock);
+    const config::notification_settings by;
+    jobs::readings now;
+    now.groups = {{"main", 1, 8}};
+    now.free_disk = 0.01;
+    // How many messages a process of that host begins with.
+    const auto process = [&](const char* host) {
+        std::size_t told = 0;
+        jobs::watcher w(clock, [&](const jobs::notice&) { ++told; });
+        jobs::told_notices kept(*store, clock, host);
+        for (int i = 0; i < 3; ++i) {
+            kept.restore(w);
+            w.look(now, by);
+            kept.write(w.take_crossings());
+            clock.advance(1s);
+        }
+        return told;
+    };
+    const auto records = [&] { return store->list(jobs::told_record, {})->items.size(); };
+    CHECK(process("one") == 2);
+    CHECK(process("one") == 0);
+    CHECK(process("two") == 1);  // its own disk
+    CHECK(records() == 3);
+    now.groups = {{"main", 8, 8}};
+    CHECK(process("one") == 0);
+    CHECK(records() == 2);
+    now.groups = {{"main", 0, 8}};
+    CHECK(process("one") == 1);  // it had been well
+    clock.advance(25h);
+    CHECK(process("one") == 2);  // a reminder
+    CHECK(records() == 2);
 }
