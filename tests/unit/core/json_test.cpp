@@ -21,7 +21,7 @@ TEST_CASE("strings are escaped by RFC 8259") {
     CHECK(quoted("") == "\"\"");
     CHECK(quoted("a\"b\\c/d") == "\"a\\\"b\\\\c/d\"");
     CHECK(quoted("\b\f\n\r\t") == "\"\\b\\f\\n\\r\\t\"");
-    CHECK(quoted(std::string("\0\x1f\x7f", 3)) == "\"\\u0000\\u001f\x7f\"");
+    CHECK(quoted(std::string_view("\0\x1f\x7f", 3)) == "\"\\u0000\\u001f\x7f\"");
     CHECK(quoted("é € 😀") == "\"é € 😀\"");
 }
 
