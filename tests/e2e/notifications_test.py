@@ -9,7 +9,6 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import http.server
 import json
 import socket
 import ssl
@@ -18,34 +17,13 @@ import threading
 import time
 
 import harness
+import receiver
 
 SIGNING = "canary-signing-key-0123456789"
 WINDOW = 2
 
 
-class Receiver(http.server.ThreadingHTTPServer):
-    """Keeps what it is sent; answers as its list of statuses says, then 200."""
-    daemon_threads = True
-
-    def __init__(self):
-        self.got, self.answers = [], []
-        receiver = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.got.append((self.path, dict(self.headers.items()), body))
-                self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
-                self.send_header("content-length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, *_):
-                pass
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
+class Hook(receiver.Receiver):
     def of(self, event):
         return [json.loads(body) for _, headers, body in self.got if headers.get("X-Keywheel-Event") == event]
 
@@ -111,8 +89,8 @@ class MailServer:
 
 
 class Notifications(harness.EndToEnd):
-    def receiver(self):
-        made = Receiver()
+    def hook(self):
+        made = Hook()
         self.addCleanup(made.server_close)
         self.addCleanup(made.shutdown)
         return made
@@ -131,7 +109,7 @@ class Notifications(harness.EndToEnd):
         self.assertLess(abs(time.time() - int(headers["X-Keywheel-Timestamp"])), 120)
 
     def test_replicas_tell_once(self):
-        mock, redis, hook = self.mock(tls=False), self.redis(), self.receiver()
+        mock, redis, hook = self.mock(tls=False), self.redis(), self.hook()
         config = (f"notifications: {{dedup_window: {WINDOW}s, retry_delay: 100ms, suspicious_access: 20}}\n"
                   f"groups:\n  - {{id: g, base_url: {mock.url}/v1, models: [mock*], keys: [sk-mock-a, sk-mock-b]}}\n")
         one, two = (self.keywheel(name=f"keywheel-{i}", config=config,
@@ -190,7 +168,7 @@ class Notifications(harness.EndToEnd):
         self.assertEqual(len(hook.got), before + 1)
         self.check_signature(*hook.got[-1][1:])
         # Somebody else's server does not get the key with which this one's are signed.
-        moved = one.admin("PUT", "/admin/notifications/hook", {"url": self.receiver().url})
+        moved = one.admin("PUT", "/admin/notifications/hook", {"url": self.hook().url})
         self.assertEqual([moved.status, "key" in moved.json()["message"]], [400, True])
         unknown = one.admin("PUT", "/admin/notifications/hook", {"colour": 1})
         self.assertEqual([unknown.status, "colour" in unknown.json()["message"]], [400, True])
@@ -207,7 +185,7 @@ class Notifications(harness.EndToEnd):
         self.assertIn("keywheel_notifications_total", one.get("/metrics").body.decode())
 
     def test_channels(self):
-        mock, chat = self.mock(tls=False), self.receiver()
+        mock, chat = self.mock(tls=False), self.hook()
         pair = [self.folder / "mail.crt", self.folder / "mail.key"]
         subprocess.run([harness.PROGRAM, "self-signed", "--cert", pair[0], "--key", pair[1]], check=True,
                        stdout=subprocess.DEVNULL)

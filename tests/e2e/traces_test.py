@@ -4,45 +4,30 @@ A collector of the test decodes what comes: ids, parents, gen_ai attributes, the
 sees the try's span as its parent; nothing of prompts, answers or keys is in any span, and of a stranger's request there is none. A collector that hangs or
 refuses delays no request and costs no more than a bounded queue.
 """
-import http.server
 import json
 import socket
-import threading
 import time
 
 import harness
+import receiver
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PROMPT = "canary-prompt-0123456789"
 
 
-class Collector(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
+class Collector(receiver.Receiver):
     def __init__(self):
-        self.spans, self.requests = [], []
-        collector = self
+        self.spans = []
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                collector.requests.append((self.path, dict(self.headers.items()), body))
-                for resource in json.loads(body)["resourceSpans"]:
-                    named = collector.flat(resource["resource"]["attributes"])
-                    for scope in resource["scopeSpans"]:
-                        for span in scope["spans"]:
-                            collector.spans.append({**span, "attributes": collector.flat(span["attributes"]),
-                                                    "service": named["service.name"]})
-                self.send_response(200)
-                self.send_header("content-length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, *_):
-                pass
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+    def take(self, path, headers, body):
+        super().take(path, headers, body)
+        for resource in json.loads(body)["resourceSpans"]:
+            named = self.flat(resource["resource"]["attributes"])
+            for scope in resource["scopeSpans"]:
+                for span in scope["spans"]:
+                    self.spans.append({**span, "attributes": self.flat(span["attributes"]),
+                                       "service": named["service.name"]})
 
     @staticmethod
     def flat(attributes):
@@ -118,13 +103,13 @@ class Traces(harness.EndToEnd):
         self.assertIsNotNone(collector.of(last))
         self.assertIsNone(collector.of(unsampled))
         self.assertIsNone(collector.of(stranger), "nobody's")
-        for path, headers, body in collector.requests:
+        for path, headers, body in collector.got:
             self.assertEqual([path, headers["x-tenant"], headers["Content-Type"]],
                              ["/v1/traces", "canary-tenant", "application/json"])
             for secret in (PROMPT, "sk-mock", harness.ACCESS_KEY):
                 self.assertNotIn(secret.encode(), body)
         self.assertNotIn("canary-tenant", proxy.log())
-        print(f"figure: traces: {len(collector.spans)} spans in {len(collector.requests)} exports", flush=True)
+        print(f"figure: traces: {len(collector.spans)} spans in {len(collector.got)} exports", flush=True)
 
     def test_the_upstream_continues_the_trace(self):
         collector = Collector()
