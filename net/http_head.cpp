@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstring>
+#include <new>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -260,6 +261,7 @@ void http_head::reset() noexcept {
     head_request_ = started_ = done_ = has_length_ = keep_alive_ = upgrade_ = false;
     expect_continue_ = connection_close_ = connection_keep_ = false;
     first_.fill(absent);
+    more_.reset();
 }
 
 parse_status http_head::parse_request(std::string_view buffer) noexcept {
@@ -418,12 +420,16 @@ bool http_head::header_line(std::string_view line) noexcept {
     } else if (is_singleton(id, request_)) {
         return bad(400, "A header that may stand only once is there twice.");
     }
-    fields_[count_++] = {.name_at = slice_of(name).at,
-                         .value_at = slice_of(value).at,
-                         .value_size = static_cast<std::uint32_t>(value.size()),
-                         .name_size = static_cast<std::uint16_t>(name.size()),
-                         .id = id,
-                         .hop = is_hop_by_hop(id)};
+    if (count_ == at_hand && !more_) {
+        more_.reset(new (std::nothrow) field[capacity - at_hand]);
+        if (!more_) return bad(431, "There is no memory for so many headers.");
+    }
+    field_at(count_++) = {.name_at = slice_of(name).at,
+                          .value_at = slice_of(value).at,
+                          .value_size = static_cast<std::uint32_t>(value.size()),
+                          .name_size = static_cast<std::uint16_t>(name.size()),
+                          .id = id,
+                          .hop = is_hop_by_hop(id)};
     return true;
 }
 
@@ -459,7 +465,7 @@ bool http_head::read_connection() noexcept {
     if (!has(header_id::connection)) return true;
     bool upgrade = false;
     for (std::size_t i = 0; i < count_; ++i) {
-        if (fields_[i].id != header_id::connection) continue;
+        if (field_at(i).id != header_id::connection) continue;
         std::string_view rest = at(i).value;
         while (!rest.empty()) {
             const std::size_t comma = rest.find(',');
@@ -479,7 +485,7 @@ bool http_head::read_connection() noexcept {
                     return bad(400, "Connection names a header that is not hop-by-hop.");
                 if (id == header_id::content_length || id == header_id::content_type) continue;
                 for (std::size_t k = 0; k < count_; ++k) {
-                    if (equal_ignoring_case(at(k).name, option)) fields_[k].hop = true;
+                    if (equal_ignoring_case(at(k).name, option)) field_at(k).hop = true;
                 }
             }
         }
@@ -531,7 +537,7 @@ bool http_head::is_event_stream() const noexcept {
 }
 
 http_head::header http_head::at(std::size_t i) const noexcept {
-    const field& f = fields_[i];
+    const field& f = field_at(i);
     return {{base_ + f.name_at, f.name_size}, {base_ + f.value_at, f.value_size}, f.id, f.hop};
 }
 

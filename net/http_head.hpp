@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -98,8 +99,9 @@ struct head_fault {
     std::string_view message;
 };
 
-// Parses one head at a time out of a contiguous buffer that the caller owns; reusable, never
-// allocates (about 2.2 KiB, so better a member than a coroutine's local). Not thread-safe.
+// Parses one head at a time out of a contiguous buffer that the caller owns; reusable, allocates
+// for heads with more headers than most only (about 0.8 KiB, so better a member than a coroutine's
+// local: there are two of them for each open stream). Not thread-safe.
 //
 // Call parse_*() with the buffer's whole content each time it has grown: only new bytes are looked
 // at, and the buffer may have moved in between. After `done` all views point into the buffer of
@@ -107,6 +109,7 @@ struct head_fault {
 class http_head {
   public:
     static constexpr std::size_t capacity = 128;
+    static constexpr std::size_t at_hand = 32;  // what more there are is allocated
 
     struct header {
         std::string_view name;   // as sent
@@ -225,6 +228,12 @@ class http_head {
     [[nodiscard]] std::uint8_t first_of(header_id id) const noexcept {
         return first_[static_cast<std::size_t>(id)];
     }
+    [[nodiscard]] field& field_at(std::size_t i) noexcept {
+        return i < at_hand ? fields_[i] : more_[i - at_hand];
+    }
+    [[nodiscard]] const field& field_at(std::size_t i) const noexcept {
+        return i < at_hand ? fields_[i] : more_[i - at_hand];
+    }
     [[nodiscard]] parse_status parse(std::string_view buffer) noexcept;
     [[nodiscard]] parse_status wait_for_more(std::string_view buffer) noexcept;
     // These return false after bad(…).
@@ -264,7 +273,8 @@ class http_head {
     bool connection_close_ = false;
     bool connection_keep_ = false;
     std::array<std::uint8_t, static_cast<std::size_t>(header_id::count_)> first_{};
-    std::array<field, capacity> fields_;
+    std::array<field, at_hand> fields_;
+    std::unique_ptr<field[]> more_;  // null, or of capacity - at_hand
 };
 
 }  // namespace kw::net

@@ -11,8 +11,8 @@
 namespace kw::net {
 namespace {
 
-constexpr std::size_t class_step = 256;
-constexpr std::size_t class_count = 32;      // frames up to 8 KiB are kept
+constexpr std::size_t class_step = 64;
+constexpr std::size_t class_count = 128;     // frames up to 8 KiB are kept
 constexpr std::size_t kept_per_class = 256;  // bound of what a thread holds back
 
 struct frame_pool {

@@ -317,6 +317,23 @@ TEST_CASE("limits of a head") {
     CHECK(request_status(get(many + "X: y\r\n"), {.max_headers = 1'000}) == 431);
 }
 
+TEST_CASE("headers beyond those at hand are kept like the others") {
+    std::string many = host;
+    for (int i = 1; i < 60; ++i)
+        many += "X-" + std::to_string(i) + ": value " + std::to_string(i) + "\r\n";
+    const std::string text = get(many + "Connection: X-50\r\n");
+    http_head head;
+    for (int turn = 0; turn < 2; ++turn) {
+        REQUIRE(head.parse_request(text) == parse_status::done);
+        REQUIRE(head.size() == 61);
+        CHECK(head.at(59).name == "X-59");
+        CHECK(head.find("x-45") == "value 45");
+        CHECK(head.at(50).hop_by_hop);
+        CHECK_FALSE(head.at(51).hop_by_hop);
+        head.reset();
+    }
+}
+
 TEST_CASE("an unfinished head is waited for") {
     CHECK(request_status("") == 0);
     CHECK(request_status("GET") == 0);
