@@ -185,6 +185,8 @@ class loop {
     void schedule(waiter& w) noexcept;
     void unschedule(waiter& w) noexcept;
     void run_timers() noexcept;
+    static void resume(waiter* w);
+    void run_woken();
     void run_ready();
     void run_posted();
     void turn(int max_sleep_ms);
@@ -207,7 +209,9 @@ class loop {
     std::vector<std::uint32_t> free_slots_;
 
     std::vector<waiter*> ready_;
+    std::vector<waiter*> later_;  // have yielded: not before epoll was looked at
     std::vector<waiter*> running_;
+    std::vector<waiter*> woken_;
 
     std::array<waiter*, wheel_slots> wheel_{};
     std::array<std::uint64_t, wheel_slots / 64> wheel_used_{};

@@ -178,6 +178,82 @@ TEST_CASE("a coroutine may be destroyed in mid-wait, its waiter living on", "[ne
     CHECK(got.empty());
 }
 
+namespace {
+
+task<void> note_when(waiter& w, events mask, int id, std::vector<int>& order, waiter* wakes) {
+    co_await w.wait(mask);
+    order.push_back(id);
+    if (wakes != nullptr) wakes->wake();
+}
+
+task<void> yield_and_note(waiter& w, int id, std::vector<int>& order) {
+    co_await w.yield();
+    order.push_back(id);
+}
+
+}  // namespace
+
+TEST_CASE("who is woken goes on in the same turn, who yields in the next", "[net][loop]") {
+    manual_clock clock;
+    loop on(clock);
+    std::vector<int> order;
+    waiter a(on);
+    waiter b(on);
+    waiter c(on);
+    owned_root first;
+    owned_root second;
+    owned_root third;
+    first.start("t", note_when(a, read_a, 1, order, &b));
+    second.start("t", note_when(b, woken, 2, order, &c));
+    third.start("t", note_when(c, woken, 3, order, nullptr));
+    a.set(read_a);
+    on.run_turn(0);
+    CHECK(order == std::vector{1, 2, 3});
+
+    order.clear();
+    waiter d(on);
+    owned_root fourth;
+    on.post([&] { fourth.start("t", yield_and_note(d, 4, order)); });
+    on.run_turn(0);  // posted work runs first, and what has yielded in it waits for epoll
+    CHECK(order == std::vector{4});
+    owned_root fifth;
+    owned_root sixth;
+    waiter e(on);
+    fifth.start("t", yield_and_note(e, 5, order));
+    {
+        waiter gone(on);
+        sixth.start("t", yield_and_note(gone, 6, order));
+        sixth.reset();
+    }
+    on.run_turn(0);
+    CHECK(order == std::vector{4, 5});
+}
+
+TEST_CASE("of many that are ready, those that the first have woken do not wait for the last",
+          "[net][loop]") {
+    manual_clock clock;
+    loop on(clock);
+    constexpr int many = 200;
+    std::vector<int> order;
+    std::vector<std::unique_ptr<waiter>> waiters;
+    std::vector<std::unique_ptr<owned_root>> roots;
+    waiter sender(on);
+    owned_root sending;
+    sending.start("t", note_when(sender, woken, -1, order, nullptr));
+    for (int i = 0; i < many; ++i) {
+        waiters.push_back(std::make_unique<waiter>(on));
+        roots.push_back(std::make_unique<owned_root>());
+        roots.back()->start("t", note_when(*waiters.back(), read_a, i, order, &sender));
+    }
+    for (auto& w : waiters)
+        w->set(read_a);
+    on.run_turn(0);
+    REQUIRE(order.size() == many + 1);
+    const auto sent = std::ranges::find(order, -1) - order.begin();
+    CHECK(sent > 0);
+    CHECK(sent < many / 2);
+}
+
 TEST_CASE("posted work runs in order, also from other threads", "[net][loop]") {
     const system_clock_source clock;
     loop on(clock);
