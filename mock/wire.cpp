@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
+#include <memory>
 
 namespace kw::mock {
 namespace {
@@ -97,12 +97,14 @@ wire::step wire::read_some(char* to, std::size_t size, std::size_t& got) noexcep
 
 net::task<bool> wire::fill(std::chrono::milliseconds limit) {
     // One buffer a thread: a connection holds only what it has not yet used.
-    static thread_local std::array<char, 65536> buffer;
+    // Not in every thread's static memory: most threads of a process that can be a mock are none.
+    constexpr std::size_t size = 65536;
+    static thread_local const auto buffer = std::make_unique<char[]>(size);
     while (!stopped_) {
         std::size_t got = 0;
-        const step s = read_some(buffer.data(), buffer.size(), got);
+        const step s = read_some(buffer.get(), size, got);
         if (s == step::done) {
-            in_.append(buffer.data(), got);
+            in_.append(buffer.get(), got);
             co_return true;
         }
         const bool go_on = co_await ready(s, limit);

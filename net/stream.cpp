@@ -11,10 +11,10 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <new>
 
 namespace kw::net {
@@ -209,7 +209,8 @@ io_result stream::write(std::span<const iovec> pieces) noexcept {
             return {io_status::reset, 0};
         }
     }
-    static thread_local std::array<char, record_size> scratch;
+    // Of threads that have such streams only; static memory every thread would have.
+    static thread_local const auto scratch = std::make_unique<char[]>(record_size);
     std::size_t done = 0;
     std::size_t piece = 0;
     std::size_t offset = 0;
@@ -226,11 +227,11 @@ io_result stream::write(std::span<const iovec> pieces) noexcept {
             for (std::size_t i = piece; i < pieces.size() && size < record_size; ++i, skip = 0) {
                 const std::size_t n = std::min(pieces[i].iov_len - skip, record_size - size);
                 if (n != 0)
-                    std::memcpy(scratch.data() + size,
+                    std::memcpy(scratch.get() + size,
                                 static_cast<const char*>(pieces[i].iov_base) + skip, n);
                 size += n;
             }
-            data = scratch.data();
+            data = scratch.get();
         }
         if (size == 0) break;
         const io_result r = write_tls(data, size);
