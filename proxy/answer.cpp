@@ -102,37 +102,46 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
     const auto ours = (w_.mono() - body_done_) - upstream_time_ - waited_ - queued_;
     record_.overhead_us = std::max<std::int64_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(ours).count(), 0);
-    const std::string own = own_header_lines(whole, error_answer);
     std::string client_head;
-    client_head.reserve(head.raw().size() + own.size() + 128);
-    append_downstream_head(
-        client_head, {.from = head,
-                      .framing = plan.client_framing,
-                      .length = head.content_length().value_or(0),
-                      .state_length = head.body() == net::framing::none && head.status() != 204 &&
-                                      head.content_length().has_value(),
-                      .event_stream = event_stream,
-                      .keep_alive = keep,
-                      .drop_should_retry = error_answer && record_.attempts > 1,
-                      .drop_rate_limits = !limit_states_.empty(),
-                      .drop_cors = !client_.cors.empty(),
-                      .own_lines = own});
+    {
+        const std::string own = own_header_lines(whole, error_answer);
+        client_head.reserve(head.raw().size() + own.size() + 128);
+        append_downstream_head(
+            client_head, {.from = head,
+                          .framing = plan.client_framing,
+                          .length = head.content_length().value_or(0),
+                          .state_length = head.body() == net::framing::none &&
+                                          head.status() != 204 && head.content_length().has_value(),
+                          .event_stream = event_stream,
+                          .keep_alive = keep,
+                          .drop_should_retry = error_answer && record_.attempts > 1,
+                          .drop_rate_limits = !limit_states_.empty(),
+                          .drop_cors = !client_.cors.empty(),
+                          .own_lines = own});
+    }
     plan.head = client_head;
 
     if (!error_answer && learns_from_answer(picked)) co_await learn_answer(picked, plan);
 
-    // Bytes are leaving: from here on there is no other try (unless the first token is held back).
-    const auto first_output = [this] { body_.release(); };
-    const relay* under_way = nullptr;
-    const auto before_last = [this, error_answer, &under_way](std::uint64_t bytes) {
-        first_content_ = under_way->first_content_at();
+    // Bytes have left: there is no other try, and what made this one and the answer's head is not
+    // needed while the rest is waited for.
+    const auto under_way = [this, &client_head] {
+        body_.release();
+        std::string().swap(upstream_head_);
+        std::string().swap(client_head);
+        call_.trim_to_head();
+        client_.trim_to(head_);
+    };
+    const relay* running = nullptr;
+    const auto before_last = [this, error_answer, &running](std::uint64_t bytes) {
+        first_content_ = running->first_content_at();
         record_.bytes_out = static_cast<std::int64_t>(bytes);
         finish(error_answer ? store::exchange_end::failed : store::exchange_end::completed,
                errc::ok);
     };
     relay through(w_, client_, call_, count_answer_ && !whole ? &scanner_ : nullptr, plan,
-                  first_output, before_last);
-    under_way = &through;
+                  under_way, before_last);
+    running = &through;
     const relay_end end = co_await through.run(
         net::body_framer(head.body(), head.body_length(), net::trailer_rule::skip));
     if (!finished_) record_.bytes_out = static_cast<std::int64_t>(through.bytes_out());

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "net/address.hpp"
+#include "net/http_head.hpp"
 #include "net/loop.hpp"
 #include "net/stream.hpp"
 
@@ -30,10 +31,19 @@ struct client_connection {
         return std::string_view(in).substr(used);
     }
 
+    // Lets go of the body that was read along with the head, which moves.
+    void trim_to(net::http_head& head) {
+        constexpr std::size_t not_worth_it = 256;
+        if (used != in.size() || in.capacity() < head.consumed() + not_worth_it) return;
+        std::string(in, 0, head.consumed()).swap(in);
+        used = in.size();
+        head.rebase(in.data());
+    }
+
     std::unique_ptr<net::stream> stream;
     net::waiter wait;
     // Begins with the current request's head. Not touched while that request is served, since the
-    // parsed head points into it; `used` moves instead.
+    // parsed head points into it (but see trim_to); `used` moves instead.
     std::string in;
     std::size_t used = 0;
     // Bytes after the current request's body, read along with it: the next request's.

@@ -16,7 +16,7 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) n
 
 }  // namespace
 
-exchange::exchange(worker& w, client_connection& client, const net::http_head& head)
+exchange::exchange(worker& w, client_connection& client, net::http_head& head)
     : w_(w),
       client_(client),
       head_(head),

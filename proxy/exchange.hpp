@@ -53,7 +53,7 @@ struct list_source;
 class exchange {
   public:
     // head has been parsed out of client.in, client.used stands behind it.
-    exchange(worker& w, client_connection& client, const net::http_head& head);
+    exchange(worker& w, client_connection& client, net::http_head& head);
     exchange(const exchange&) = delete;
     exchange& operator=(const exchange&) = delete;
     ~exchange();
@@ -201,7 +201,7 @@ class exchange {
 
     worker& w_;
     client_connection& client_;
-    const net::http_head& head_;
+    net::http_head& head_;
     std::shared_ptr<const std::shared_ptr<const snapshot>> held_;
     const snapshot& snap_;
 

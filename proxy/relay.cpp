@@ -18,6 +18,8 @@ constexpr std::size_t max_event = 32U << 20U;
 constexpr std::size_t max_held = 256U << 10U;
 // What a stream may hold uncounted; a buffer that grew beyond is not kept.
 constexpr std::size_t free_of_charge = 4U << 10U;
+// The most that a worker keeps at hand for the next round.
+constexpr std::size_t largest_spare = 64U << 10U;
 // So long an event waits for memory before it is cut.
 constexpr auto memory_patience = std::chrono::seconds(30);
 // So long the upstream may be silent inside an event that has the pass to grow.
@@ -33,14 +35,14 @@ void forget(std::string& buffer) noexcept {
 }  // namespace
 
 relay::relay(worker& w, client_connection& client, upstream_call& call, usage::scanner* scanner,
-             const relay_plan& plan, std::function<void()> first_output,
+             const relay_plan& plan, std::function<void()> under_way,
              std::function<void(std::uint64_t)> before_last)
     : worker_(w),
       client_(client),
       call_(call),
       scanner_(scanner),
       plan_(plan),
-      first_output_(std::move(first_output)),
+      under_way_(std::move(under_way)),
       before_last_(std::move(before_last)),
       share_(w.in_flight()) {}
 
@@ -96,7 +98,7 @@ std::size_t relay::next_event_limit() const noexcept {
 }
 
 net::task<bool> relay::enlarge_event() {
-    count_held();
+    settle_down();
     const std::size_t next = next_event_limit();
     const mono_time now = worker_.loop().now();
     const mono_time deadline =
@@ -113,13 +115,27 @@ net::task<bool> relay::enlarge_event() {
     co_return true;
 }
 
-void relay::count_held() noexcept {
+void relay::settle_down() {
+    if (committed_ && under_way_) std::exchange(under_way_, nullptr)();
     // A string may take more than it is asked for.
     const std::size_t granted = static_cast<std::size_t>(share_.held());
     const std::size_t tail = splitter_.memory() - std::min(splitter_.memory(), granted);
     const std::size_t held =
         tail + out_.capacity() + unsent_.capacity() + joined_.capacity() + stash_.capacity();
     share_.count(held > free_of_charge ? held : 0);
+}
+
+// A round's output is gone by the next wait, so that one buffer does for all streams of a worker.
+void relay::lend_out() noexcept {
+    if (out_.empty() && out_.capacity() < worker_.spare_text().capacity())
+        out_.swap(worker_.spare_text());
+}
+
+void relay::forget_out() noexcept {
+    out_.clear();
+    std::string& spare = worker_.spare_text();
+    if (out_.capacity() > spare.capacity() && out_.capacity() <= largest_spare) out_.swap(spare);
+    if (out_.capacity() > std::string().capacity()) std::string().swap(out_);
 }
 
 bool relay::offer(std::string_view a, std::string_view b, std::string_view c) {
@@ -167,7 +183,7 @@ net::task<bool> relay::send_rest() {
         if (r.would_block()) {
             reads_ = 0;
             share_.give_pass();
-            count_held();
+            settle_down();
             const auto got =
                 co_await client_.wait.wait(client_.stream->bit_for(r.status) | net::hangup_a,
                                            worker_.loop().now() + plan_.send_limit);
@@ -187,7 +203,6 @@ bool relay::emit(std::string_view raw, bool last) {
     if (!committed_) {
         committed_ = true;
         head = plan_.head;
-        if (first_output_) first_output_();
     }
     std::array<char, net::max_chunk_head> chunk{};
     std::string_view chunk_head;
@@ -218,6 +233,7 @@ net::task<relay_end> relay::run(net::body_framer body) {
     for (;;) {
         // 1. What came.
         net::body_framer::step step{0, body.status()};
+        lend_out();
         if (!data.empty() || body.complete()) {
             step = body.consume(data, [&](std::string_view payload) {
                 if (plan_.split_events) {
@@ -236,7 +252,7 @@ net::task<relay_end> relay::run(net::body_framer body) {
             // What came before it need not wait; the body's end is not told before its last event.
             if (!out_.empty() && !holding() && !gone_) {
                 emit({}, false);
-                forget(out_);
+                forget_out();
                 if (!unsent_.empty()) co_await send_rest();
             }
             if (gone_) co_return relay_end::client_gone;
@@ -270,7 +286,7 @@ net::task<relay_end> relay::run(net::body_framer body) {
             if (!gone_ && (complete || !committed_ || !raw.empty())) {
                 if (!rewrite || complete || !committed_ || !out_.empty()) emit(raw, complete);
             }
-            forget(out_);
+            forget_out();
         }
         if (!unsent_.empty() && !gone_) co_await send_rest();
         if (complete) co_return gone_ ? relay_end::client_gone : relay_end::completed;
@@ -304,7 +320,7 @@ net::task<relay_end> relay::run(net::body_framer body) {
                 break;
             }
             reads_ = 0;
-            count_held();
+            settle_down();
             const mono_time now = worker_.loop().now();
             mono_time deadline = std::min(now + plan_.idle_limit, plan_.total_deadline);
             if (gone_) deadline = std::min(deadline, drain_deadline);
@@ -356,7 +372,7 @@ net::task<relay_end> relay::end_cut(transport_failure why) {
 void relay::emit_error_frame(const error& e) {
     out_ += make_error_frame(e, plan_.dialect, plan_.request_id);
     emit({}, false);
-    forget(out_);
+    forget_out();
 }
 
 net::task<relay_end> relay::end_overloaded() {

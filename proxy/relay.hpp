@@ -59,9 +59,10 @@ class relay {
     // scanner: null when there is nothing to count. before_last is called once, before the bytes
     // that tell the client that the answer is over, with the number of all bytes including those
     // (not for a client that is gone by then);
-    // first_output when the first bytes leave.
+    // under_way at the first wait after bytes have left: what was needed up to there can go. An
+    // answer that never waits does without.
     relay(worker& w, client_connection& client, upstream_call& call, usage::scanner* scanner,
-          const relay_plan& plan, std::function<void()> first_output,
+          const relay_plan& plan, std::function<void()> under_way,
           std::function<void(std::uint64_t)> before_last);
 
     net::task<relay_end> run(net::body_framer body);
@@ -82,8 +83,10 @@ class relay {
     // waited for it.
     net::task<bool> enlarge_event();
     [[nodiscard]] std::size_t next_event_limit() const noexcept;
-    // Counts what is held, before a wait.
-    void count_held() noexcept;
+    // Before a wait: lets go of what is not needed for it and counts what is held.
+    void settle_down();
+    void lend_out() noexcept;
+    void forget_out() noexcept;
     // Offers bytes to the client; what it does not take stays in unsent_. False: it is gone.
     bool offer(std::string_view a, std::string_view b = {}, std::string_view c = {});
     net::task<bool> send_rest();
@@ -98,11 +101,11 @@ class relay {
     upstream_call& call_;
     usage::scanner* scanner_;
     const relay_plan& plan_;
-    std::function<void()> first_output_;
+    std::function<void()> under_way_;
     std::function<void(std::uint64_t)> before_last_;
 
     net::sse_splitter splitter_;
-    std::string out_;     // events to send in this round, or held back
+    std::string out_;  // events to send in this round (in a buffer of the worker's), or held back
     std::string unsent_;  // what the client has not taken
     std::string joined_;  // data of an event with several data lines
     std::string stash_;   // of the body, behind an event that waits for memory

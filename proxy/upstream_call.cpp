@@ -17,6 +17,7 @@ using pool::transport_failure;
 
 constexpr std::size_t max_pieces = 8;
 constexpr std::size_t uncounted = 4 * 1024;
+constexpr std::size_t not_worth_it = 256;  // bytes that could be let go
 
 transport_failure failure_of(errc code) noexcept {
     switch (code) {
@@ -295,6 +296,12 @@ net::task<bool> upstream_call::read_small_body(std::string& payload, std::size_t
             co_await client_.wait.wait(stream_->bit_for(r.status) | net::hangup_a, deadline);
         if (got & (net::timed_out | net::hangup_a)) co_return false;
     }
+}
+
+void upstream_call::trim_to_head() {
+    if (in_.capacity() < body_at_ + not_worth_it) return;
+    std::string(in_, 0, body_at_).swap(in_);
+    head_.rebase(in_.data());
 }
 
 void upstream_call::blot(std::string& text, std::string_view secret) noexcept {

@@ -67,6 +67,8 @@ class upstream_call {
     static void blot(std::string& text, std::string_view secret) noexcept;
 
     [[nodiscard]] const net::http_head& head() const noexcept { return head_; }
+    // Lets go of the early body; the head moves, views of it are of no use any more.
+    void trim_to_head();
     // Bytes of the body that came along with the head.
     [[nodiscard]] std::string_view early_body() const noexcept {
         return std::string_view(in_).substr(body_at_);

@@ -150,6 +150,8 @@ class worker {
     [[nodiscard]] std::span<char> stream_scratch() noexcept {
         return scratch().first(shared_.now.in_flight.full() ? scarce_read : scratch_size);
     }
+    // An empty text with room, for one step; whoever takes it gives back what it has grown to.
+    [[nodiscard]] std::string& spare_text() noexcept { return spare_text_; }
     [[nodiscard]] net::endpoint_id endpoint(const upstream_target& target) {
         return connections_.id_for(target.identity);
     }
@@ -197,6 +199,7 @@ class worker {
     memory_queue kept_bodies_;
     memory_queue in_flight_;
     std::unique_ptr<char[]> scratch_;
+    std::string spare_text_;
     std::unique_ptr<net::listener> listener_;
     std::unique_ptr<net::listener> health_listener_;
     std::unique_ptr<net::listener> admin_listener_;
