@@ -242,7 +242,8 @@ result<std::shared_ptr<const proxy::snapshot>> snapshot_builder::build(
                        {{"group", id}, {"err", target.error().context}});
     }
     next->targets = std::move(targets);
-    next->pool = pool::build(std::move(groups), std::move(keys), states_);
+    next->pool = pool::build(std::move(groups), std::move(keys), states_,
+                             last_ ? last_->pool.get() : nullptr);
     next->accounts =
         std::make_shared<pool::account_table>(*next->pool, jobs::learned_accounts(known));
     next->settings = std::move(settings);

@@ -21,6 +21,23 @@ store::key_sums counted(const pool::key_state& s) noexcept {
             static_cast<std::int64_t>(s.failures.load(relaxed)), s.tokens.load(relaxed)};
 }
 
+// Of all that a telling is made of, but for what the headers told.
+std::uint64_t print_of(const pool::key_state& s) noexcept {
+    std::uint64_t print = 0;
+    const auto mix = [&print](auto value) {
+        print = (print ^ static_cast<std::uint64_t>(value)) * 0x9E3779B97F4A7C15U;
+        print ^= print >> 29U;
+    };
+    mix(s.gate.load(relaxed));
+    mix(s.blocked_until.load(relaxed));
+    mix(s.uses.load(relaxed));
+    mix(s.successes.load(relaxed));
+    mix(s.failures.load(relaxed));
+    mix(s.tokens.load(relaxed));
+    mix(s.level.load(relaxed));
+    return print | 1U;
+}
+
 store::key_sums minus(const store::key_sums& a, const store::key_sums& b) noexcept {
     return {a.uses - b.uses, a.successes - b.successes, a.failures - b.failures,
             a.tokens - b.tokens};
@@ -85,7 +102,9 @@ key_sharer::key_sharer(store::key_board& store, pool::state_table& states, pool:
 key_sharer::entry* key_sharer::find(pool::slot_id slot) {
     if (slot.index >= entries_.size()) return nullptr;
     entry& e = entries_[slot.index];
-    return e.slot == slot && !e.id.empty() ? &e : nullptr;
+    if (!(e.slot == slot) || e.id.empty()) return nullptr;
+    quiet_[slot.index].print = 0;  // whoever asks for it may change it
+    return &e;
 }
 
 void key_sharer::decided(pool::slot_id slot) {
@@ -97,11 +116,18 @@ void key_sharer::decided(pool::slot_id slot) {
 void key_sharer::look() {
     const auto wall = clock_.wall();
     states_.roll_windows(wall);
-    day_ = std::chrono::floor<std::chrono::days>(wall).time_since_epoch().count();
+    const auto day = std::chrono::floor<std::chrono::days>(wall).time_since_epoch().count();
+    const auto changes = states_.changes();
+    if (day == day_ && changes == slots_seen_) return;
+    day_ = day;
+    slots_seen_ = changes;
     ++rounds_;
     std::vector<std::pair<pool::slot_id, const pool::key_state*>> fresh;
     states_.for_each([&](pool::slot_id slot, const pool::key_state& s) {
-        if (slot.index >= entries_.size()) entries_.resize(slot.index + 1);
+        if (slot.index >= entries_.size()) {
+            entries_.resize(slot.index + 1);
+            quiet_.resize(slot.index + 1);
+        }
         entry& e = entries_[slot.index];
         if (e.id.empty() || !(e.slot == slot)) {
             fresh.emplace_back(slot, &s);
@@ -112,10 +138,12 @@ void key_sharer::look() {
         e.day = day_;
         e.day_uses = e.day_tokens = e.start_uses = e.start_tokens = 0;
     });
-    for (entry& e : entries_) {
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+        entry& e = entries_[i];
         if (e.id.empty() || e.seen == rounds_) continue;
         if (!exists_(e.id)) gone_.push_back(std::move(e.id));
         e = {};
+        quiet_[i] = {};
     }
     for (const auto& [slot, s] : fresh)
         begin(entries_[slot.index], slot, *s);
@@ -124,6 +152,7 @@ void key_sharer::look() {
 
 void key_sharer::begin(entry& e, pool::slot_id slot, const pool::key_state& s) {
     e = {};
+    quiet_[slot.index] = {0, slot};
     e.id = states_.key_id(slot);
     e.slot = slot;
     e.seen = rounds_;
@@ -176,15 +205,18 @@ std::vector<key_sharer::telling> key_sharer::gather(bool uses_too) {
     gone_.clear();
     std::vector<std::size_t> used;
     for (std::size_t i = 0; i < entries_.size() && out.size() < most; ++i) {
-        entry& e = entries_[i];
-        const auto* s = e.id.empty() ? nullptr : states_.get(e.slot);
+        const auto* s = states_.get(quiet_[i].slot);
         if (s == nullptr) continue;
+        const auto print = print_of(*s);
+        if (print == quiet_[i].print) continue;
+        entry& e = entries_[i];
         const auto mine = pool::finding_of(*s);
         if (mine && (!(*mine == e.known) || e.decided)) {
             out.push_back(describe(e, *s));
-        } else if (uses_too &&
-                   (!(counted(*s) == e.shared) || e.start_uses != 0 || e.start_tokens != 0)) {
-            used.push_back(i);
+        } else if (!(counted(*s) == e.shared) || e.start_uses != 0 || e.start_tokens != 0) {
+            if (uses_too) used.push_back(i);
+        } else {
+            quiet_[i].print = print;
         }
     }
     // With more than fits, those that had to wait go first in the next round.
@@ -285,6 +317,8 @@ void key_sharer::store_lost_some() {
         e.knew = 0;
         e.left_until = 0;
     }
+    for (quiet_mark& q : quiet_)
+        q.print = 0;
 }
 
 void key_sharer::take(const store::key_standing& k) {

@@ -65,6 +65,12 @@ class key_sharer {
         std::int64_t reset = 0;       // mono ns
         std::int64_t left_until = 0;  // the store's mark of those taken in
     };
+    // A round passes by all keys a few times a second: this is all that it looks at of those that
+    // have nothing to tell.
+    struct quiet_mark {
+        std::uint64_t print = 0;  // of the state that had nothing to tell; 0: look closer
+        pool::slot_id slot;
+    };
     struct telling {
         store::key_news news;
         pool::slot_id slot;
@@ -95,11 +101,13 @@ class key_sharer {
     const sharing_options options_;
     const std::string replica_;
     std::vector<entry> entries_;        // by slot index
+    std::vector<quiet_mark> quiet_;     // likewise
     std::vector<std::string> gone_;     // keys whose records were erased
     std::vector<telling> unconfirmed_;  // under number_; told before anything else
     std::uint64_t number_ = 0;
     std::uint64_t rounds_ = 0;
-    std::size_t next_told_ = 0;  // where the last round's tellings of uses ended
+    std::uint64_t slots_seen_ = 0;  // state_table::changes() at the last look
+    std::size_t next_told_ = 0;     // where the last round's tellings of uses ended
     store::key_position at_;
     bool joined_ = false;  // the store was read to its end once
     bool reread_ = false;  // there are keys whose standing is not known

@@ -2,6 +2,9 @@
 #include "pool/key_state.hpp"
 
 #include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <type_traits>
 
 namespace kw::pool {
 namespace {
@@ -110,9 +113,15 @@ struct state_table::impl {
         std::string key_id;  // "" : free
     };
     mutable std::mutex mutex;
-    std::vector<std::unique_ptr<key_state[]>> memory;
+    // Raw, so that a few keys do not touch the pages of a thousand.
+    struct freed {
+        void operator()(key_state* chunk) const noexcept { std::free(chunk); }
+    };
+    static_assert(std::is_trivially_destructible_v<key_state>);
+    std::vector<std::unique_ptr<key_state, freed>> memory;
     std::vector<entry> entries;
     std::unordered_map<std::string, std::uint32_t> by_id;
+    std::uint64_t changes = 0;
     std::vector<std::uint32_t> free;
     std::vector<std::string> hosts;
     std::unordered_map<std::string, std::uint32_t> host_ids;
@@ -147,9 +156,12 @@ slot_id state_table::acquire(const std::string& key_id) {
         if (m.entries.size() == chunk_size * max_chunks) return {};
         index = static_cast<std::uint32_t>(m.entries.size());
         if (index % chunk_size == 0) {
-            m.memory.push_back(std::make_unique<key_state[]>(chunk_size));
+            m.memory.emplace_back(static_cast<key_state*>(
+                std::aligned_alloc(alignof(key_state), chunk_size * sizeof(key_state))));
+            if (!m.memory.back()) throw std::bad_alloc();
             chunks_[index / chunk_size].store(m.memory.back().get(), std::memory_order_release);
         }
+        new (&chunks_[index / chunk_size].load(relaxed)[index % chunk_size]) key_state;
         m.entries.emplace_back();
     }
     key_state& s = chunks_[index / chunk_size].load(relaxed)[index % chunk_size];
@@ -182,6 +194,7 @@ slot_id state_table::acquire(const std::string& key_id) {
     s.level = 0;
     s.gate = 0;
     s.blocked_until.store(0, std::memory_order_release);
+    ++m.changes;
     m.entries[index] = {key_id};
     m.by_id.emplace(key_id, index);
     return {index, generation};
@@ -195,6 +208,7 @@ void state_table::release(const std::string& key_id) {
     key_state& s = chunks_[i / chunk_size].load(relaxed)[i % chunk_size];
     s.generation.fetch_add(1, relaxed);  // verdicts on the way are for nobody now
     s.set_gate(key_status::disabled, block_reason::admin, forever);
+    ++impl_->changes;
     impl_->entries[i].key_id.clear();
     impl_->free.push_back(i);
     impl_->by_id.erase(found);
@@ -224,6 +238,11 @@ std::vector<std::pair<std::string, slot_id>> state_table::all() const {
         out.emplace_back(id, slot_id{i, s.generation.load(relaxed)});
     }
     return out;
+}
+
+std::uint64_t state_table::changes() const {
+    const std::lock_guard lock(impl_->mutex);
+    return impl_->changes;
 }
 
 void state_table::for_each(const std::function<void(slot_id, key_state&)>& see) {

@@ -186,7 +186,8 @@ struct alignas(64) ring_cursor {
     std::atomic<std::uint64_t> next{0};
     // The ring that used it last, so that a new ring can go on after the key served last.
     // Under state_table's lock.
-    std::vector<std::string> ids;
+    std::string ids;       // each with a line feed behind it
+    std::size_t size = 0;  // how many
     std::uint64_t base = 0;
     std::uint64_t offset = 0;
 };
@@ -208,6 +209,8 @@ class state_table {
     // "" for a slot that is free or of another generation.
     [[nodiscard]] std::string key_id(slot_id slot) const;
     [[nodiscard]] std::vector<std::pair<std::string, slot_id>> all() const;
+    // Grows with every slot that is given to a key or taken from it.
+    [[nodiscard]] std::uint64_t changes() const;
 
     // Null when the slot is of another generation: the key that was meant is gone.
     [[nodiscard]] key_state* get(slot_id slot) noexcept;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <numeric>
 #include <tuple>
 #include <unordered_set>
 
@@ -13,7 +14,8 @@ namespace kw::pool {
 namespace {
 
 constexpr auto relaxed = std::memory_order_relaxed;
-constexpr std::size_t max_turns = 64;  // of one key in a round of the weighted ring
+constexpr std::size_t max_turns = 64;      // of one key in a round of the weighted ring
+constexpr std::size_t most_prepared = 16;  // lanes of a group, before anybody asks
 
 bool matches(const std::vector<std::string>& patterns, std::string_view model) {
     if (patterns.empty() || model.empty()) return true;
@@ -21,7 +23,12 @@ bool matches(const std::vector<std::string>& patterns, std::string_view model) {
                        [&](const std::string& p) { return glob_match(p, model); });
 }
 
-std::vector<std::uint32_t> make_schedule(const std::vector<candidate>& keys) {
+std::vector<std::uint32_t> make_schedule(const std::vector<candidate>& keys, bool equal) {
+    if (equal) {
+        std::vector<std::uint32_t> plain(keys.size());
+        std::iota(plain.begin(), plain.end(), 0U);
+        return plain;
+    }
     float least = keys[0].weight;
     for (const auto& k : keys)
         least = std::min(least, k.weight);
@@ -48,12 +55,23 @@ std::vector<std::uint32_t> make_schedule(const std::vector<candidate>& keys) {
     return out;
 }
 
+// The id in that place of a ring.
+std::string_view id_at(const ring_cursor& c, std::size_t place) noexcept {
+    std::string_view rest = c.ids;
+    for (; place > 0; --place)
+        rest.remove_prefix(rest.find('\n') + 1);
+    return rest.substr(0, rest.find('\n'));
+}
+
 // Goes on after the key served last: the new ring starts at the first id behind it.
 void join_ring(lane& l, std::span<const member> members, ring_cursor& c, std::mutex& mutex) {
-    std::vector<std::string> ids;
-    ids.reserve(l.schedule.size());
+    const auto id_of = [&](std::uint32_t i) -> const std::string& {
+        return members[l.keys[i].member].key->id;
+    };
+    std::string ids;
+    ids.reserve(l.schedule.size() * (id_of(0).size() + 1));
     for (const auto i : l.schedule)
-        ids.push_back(members[l.keys[i].member].key->id);
+        ids.append(id_of(i)).push_back('\n');
     const std::lock_guard lock(mutex);
     l.cursor = &c;
     if (c.ids == ids) {
@@ -64,14 +82,17 @@ void join_ring(lane& l, std::span<const member> members, ring_cursor& c, std::mu
     const auto next = c.next.load(relaxed);
     l.base = next;
     l.offset = 0;
-    if (!c.ids.empty() && next > 0) {
-        const auto size = c.ids.size();
-        const auto& last = c.ids[(c.offset + (next - 1) + size - (c.base % size)) % size];
+    if (c.size > 0 && next > 0) {
+        const std::string last(
+            id_at(c, (c.offset + (next - 1) + c.size - (c.base % c.size)) % c.size));
         const auto behind =
-            std::find_if(ids.begin(), ids.end(), [&](const std::string& id) { return id > last; });
-        l.offset = behind == ids.end() ? 0 : static_cast<std::uint64_t>(behind - ids.begin());
+            std::ranges::find_if(l.schedule, [&](std::uint32_t i) { return id_of(i) > last; });
+        l.offset = behind == l.schedule.end()
+                       ? 0
+                       : static_cast<std::uint64_t>(behind - l.schedule.begin());
     }
     c.ids = std::move(ids);
+    c.size = l.schedule.size();
     c.base = l.base;
     c.offset = l.offset;
 }
@@ -87,11 +108,16 @@ T median_of(std::vector<T>& values) {
 void seat_newcomers(const std::vector<member>& all, const std::vector<slot_id>& fresh,
                     state_table& states) {
     if (fresh.empty() || fresh.size() == all.size()) return;
+    std::vector<std::uint32_t> newcomers;
+    newcomers.reserve(fresh.size());
+    for (const slot_id slot : fresh)
+        newcomers.push_back(slot.index);
+    std::sort(newcomers.begin(), newcomers.end());
     std::vector<std::int64_t> tokens;
     std::vector<std::uint32_t> uses;
     double success = 0;
     for (const auto& m : all) {
-        if (std::find(fresh.begin(), fresh.end(), m.slot) != fresh.end()) continue;
+        if (std::binary_search(newcomers.begin(), newcomers.end(), m.slot.index)) continue;
         const key_state& s = *states.get(m.slot);
         tokens.push_back(s.rank_tokens.load(relaxed));
         uses.push_back(s.rank_uses.load(relaxed));
@@ -146,8 +172,8 @@ const lane* group_view::lane_for(std::string_view model) const {
     }
     if (!any) return nullptr;
     const std::lock_guard lock(mutex_);
-    for (const auto& [which, made] : lanes_) {
-        if (which == serves) return made.get();
+    for (const auto& made : lanes_) {
+        if (made.serves == serves) return made.keys.get();
     }
     auto l = std::make_unique<lane>();
     bool equal = true;
@@ -176,15 +202,32 @@ const lane* group_view::lane_for(std::string_view model) const {
     for (std::uint32_t i = 0; i < l->keys.size(); ++i)
         l->by_slot.emplace_back(l->keys[i].slot.index, i);
     std::sort(l->by_slot.begin(), l->by_slot.end());
-    l->schedule = make_schedule(l->keys);
+    l->schedule = make_schedule(l->keys, equal);
     if (!equal) {
         double sum = 0;
         for (const auto& k : l->keys)
             l->weight_sums.push_back(sum += static_cast<double>(k.weight));
     }
     join_ring(*l, members_, states_.cursor(name), states_.ring_mutex());
-    lanes_.emplace_back(std::move(serves), std::move(l));
-    return lanes_.back().second.get();
+    lanes_.push_back({std::move(serves), std::string(model), std::move(l)});
+    return lanes_.back().keys.get();
+}
+
+void group_view::prepare(const group_view* before) const {
+    // Whatever is asked for, there is but one lane. (Every class serves the model "".)
+    if (pattern_classes_.size() == 1) {
+        (void)lane_for({});
+        return;
+    }
+    if (before == nullptr) return;
+    std::vector<std::string> models;
+    {
+        const std::lock_guard lock(before->mutex_);
+        for (const auto& l : before->lanes_)
+            if (models.size() < most_prepared) models.push_back(l.model);
+    }
+    for (const auto& model : models)
+        (void)lane_for(model);
 }
 
 const candidate* lane::find(std::uint32_t slot) const noexcept {
@@ -207,7 +250,7 @@ const group_view* pool_view::find_group(std::string_view id) const noexcept {
 }
 
 std::shared_ptr<const pool_view> build(std::vector<group_ptr> groups, std::vector<key_ptr> keys,
-                                       state_table& states) {
+                                       state_table& states, const pool_view* before) {
     static std::atomic<std::uint64_t> versions{0};
     auto view = std::make_shared<pool_view>();
     view->version_ = versions.fetch_add(1, relaxed) + 1;
@@ -248,6 +291,7 @@ std::shared_ptr<const pool_view> build(std::vector<group_ptr> groups, std::vecto
         auto& of = by_group[g->id];
         seat_newcomers(of.members, of.fresh, states);
         view->groups_.push_back(std::make_unique<group_view>(g, std::move(of.members), states));
+        view->groups_.back()->prepare(before != nullptr ? before->find_group(g->id) : nullptr);
     }
     states.bump_epoch();
     return view;

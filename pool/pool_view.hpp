@@ -52,7 +52,8 @@ struct member {
     std::uint32_t pattern_class = 0;
 };
 
-// One group with its keys. Lanes are made on first need under a lock and then stay.
+// One group with its keys. Lanes stay once they are made: those that are likely to be asked for
+// with the view, others on first need under a lock.
 class group_view {
   public:
     group_view(group_ptr g, std::vector<member> members, state_table& states);
@@ -63,14 +64,21 @@ class group_view {
     // The keys that serve this model; null: none. Locks: call once per model and keep the answer.
     [[nodiscard]] const lane* lane_for(std::string_view model) const;
     [[nodiscard]] const member* find(std::string_view key_id) const noexcept;
+    // Makes the lanes that the view before this one had, so that no worker has to. Control thread.
+    void prepare(const group_view* before) const;
 
   private:
+    struct made_lane {
+        std::vector<bool> serves;  // by class
+        std::string model;         // that was asked for first
+        std::unique_ptr<lane> keys;
+    };
     group_ptr group_;
     std::vector<member> members_;                            // by id
     std::vector<std::vector<std::string>> pattern_classes_;  // distinct lists of patterns
     state_table& states_;
     mutable std::mutex mutex_;
-    mutable std::vector<std::pair<std::vector<bool>, std::unique_ptr<lane>>> lanes_;
+    mutable std::vector<made_lane> lanes_;
 };
 
 // A key as an account names it.
@@ -96,7 +104,7 @@ class pool_view {
 
   private:
     friend std::shared_ptr<const pool_view> build(std::vector<group_ptr>, std::vector<key_ptr>,
-                                                  state_table&);
+                                                  state_table&, const pool_view*);
     std::vector<std::unique_ptr<group_view>> groups_;
     std::uint64_t version_ = 0;
     std::size_t key_count_ = 0;
@@ -110,10 +118,10 @@ void set_told_quota(key_state& s, const upstream_key& key, std::int64_t left) no
 // Control thread. Gives each key its slot (a key that joins others starts at their median), sets
 // disabled and banned ones by their record, frees the slots of keys that are gone. A key whose
 // group does not exist is left out. Records that did not change should be passed on as the same
-// pointers.
+// pointers. `before`: the view that this one replaces; its lanes are made here too.
 [[nodiscard]] std::shared_ptr<const pool_view> build(std::vector<group_ptr> groups,
-                                                     std::vector<key_ptr> keys,
-                                                     state_table& states);
+                                                     std::vector<key_ptr> keys, state_table& states,
+                                                     const pool_view* before = nullptr);
 [[nodiscard]] std::shared_ptr<const pool_view> build(std::vector<group> groups,
                                                      std::vector<upstream_key> keys,
                                                      state_table& states);

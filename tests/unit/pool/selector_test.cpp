@@ -305,6 +305,35 @@ TEST_CASE("large pools: all strategies find the few that are left") {
     }
 }
 
+TEST_CASE("lanes that are likely to be asked for are made with the view") {
+    pool_fixture f;
+    f.fill("round-robin", 3);
+    CHECK(f.states.cursor("g\n").ids == "k000000\nk000001\nk000002\n");
+
+    // With several lists of models it is known only from the view before.
+    f.groups = {make_group("h")};
+    f.keys = {make_key("a", "h"), make_key("b", "h")};
+    f.keys[0].models = {"gpt-*"};
+    f.keys[1].models = {"o3"};
+    f.rebuild();
+    const std::string lane = "h\ngpt-* ";
+    CHECK(f.states.cursor(lane).ids.empty());
+    CHECK(f.select.pick(*f.view, f.request("gpt-4o")).has_value());
+    CHECK(f.states.cursor(lane).ids == "a\n");
+    f.keys.push_back(make_key("c", "h"));
+    f.keys.back().models = {"gpt-*"};
+    const auto share = [](const auto& all) {
+        using one = typename std::decay_t<decltype(all)>::value_type;
+        std::vector<std::shared_ptr<const one>> out;
+        for (const auto& x : all)
+            out.push_back(std::make_shared<const one>(x));
+        return out;
+    };
+    const auto next = build(share(f.groups), share(f.keys), f.states, f.view.get());
+    CHECK(f.states.cursor(lane).ids == "a\nc\n");
+    CHECK(f.states.cursor("h\no3 ").ids.empty());
+}
+
 TEST_CASE("keys that go away free their slots, but not under a running exchange") {
     pool_fixture p;
     p.fill("round-robin", 2);
