@@ -16,6 +16,7 @@ constexpr auto relaxed = std::memory_order_relaxed;
 constexpr std::int64_t refresh_every = 50'000'000;  // ns
 constexpr std::size_t max_models = 1024;            // remembered per worker
 constexpr std::size_t max_races = 8;                // lost to other workers, per pick
+constexpr std::size_t wide_sample = 768;            // keys looked at when many are out
 
 struct text_hash {
     using is_transparent = void;
@@ -113,6 +114,17 @@ struct selector::impl {
         l.how->prepare(c);
     }
 
+    // Into the sample, which stays a fair one of all `seen` that are eligible.
+    void offer(worker_lane& l, const choice& c, const candidate& one, std::size_t& seen) {
+        if (!c.eligible(one)) return;
+        ++seen;
+        if (l.sample.size() < choice::sample_size) {
+            l.sample.push_back(one);
+        } else if (const auto at = random.below(seen); at < choice::sample_size) {
+            l.sample[at] = one;
+        }
+    }
+
     void draw_sample(worker_lane& l, const choice& c) {
         const auto& keys = l.shared->keys;
         const std::size_t n = keys.size();
@@ -129,16 +141,22 @@ struct selector::impl {
             }
         }
         if (l.sample.size() == choice::sample_size) return;
-        l.sample.clear();
+        // Many are out: one from each of many more stretches. Looking at all of a large pool is
+        // left for when hardly any is eligible.
         std::size_t seen = 0;
-        for (const candidate& one : keys) {
-            if (!c.eligible(one)) continue;
-            ++seen;
-            if (l.sample.size() < choice::sample_size) {
-                l.sample.push_back(one);
-            } else if (const auto at = random.below(seen); at < choice::sample_size) {
-                l.sample[at] = one;
+        l.sample.clear();
+        if (n >= 4 * wide_sample) {
+            for (std::size_t i = 0; i < wide_sample; ++i) {
+                const std::size_t from = i * n / wide_sample;
+                const std::size_t to = (i + 1) * n / wide_sample;
+                offer(l, c, keys[from + random.below(to - from)], seen);
             }
+        }
+        if (l.sample.size() < choice::sample_size / 2) {
+            seen = 0;
+            l.sample.clear();
+            for (const candidate& one : keys)
+                offer(l, c, one, seen);
         }
         // Ties go by id, so the sample stays in id order.
         std::sort(l.sample.begin(), l.sample.end(),

@@ -1,5 +1,6 @@
 // Random: each eligible key as likely as its weight says.
 #include <algorithm>
+#include <array>
 
 #include "pool/strategies/all.hpp"
 
@@ -11,10 +12,15 @@ class random_choice final : public strategy {
     const candidate* choose(const choice& c) override {
         // Drawing again until an eligible one comes keeps the shares exact; when most keys are
         // out, count what is left instead.
-        for (int tries = 0; tries < 8; ++tries) {
-            const candidate& k = draw(c);
-            if (c.eligible(k)) return &k;
+        if (const candidate& first = draw(c); c.eligible(first)) return &first;
+        // The states of a large pool are far from the cache: all are fetched at the same time.
+        std::array<const candidate*, 7> more{};
+        for (auto& k : more) {
+            k = &draw(c);
+            __builtin_prefetch(k->state);
         }
+        for (const candidate* k : more)
+            if (c.eligible(*k)) return k;
         double sum = 0;
         const candidate* chosen = nullptr;
         for (const candidate& k : c.candidates) {

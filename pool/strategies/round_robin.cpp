@@ -5,6 +5,8 @@
 namespace kw::pool::strategies {
 namespace {
 
+constexpr std::size_t ahead = 4;
+
 class round_robin final : public strategy {
   public:
     const candidate* choose(const choice& c) override {
@@ -14,8 +16,11 @@ class round_robin final : public strategy {
             const auto ticket = l.cursor->next.fetch_add(1, std::memory_order_relaxed);
             // A worker that still has an older ring may see a ticket before its base.
             const auto since = ticket >= l.base ? ticket - l.base : ticket;
-            const candidate& k = l.keys[l.schedule[(l.offset + since) % size]];
+            const auto at = (l.offset + since) % size;
+            const candidate& k = l.keys[l.schedule[at]];
             if (c.eligible(k)) return &k;
+            // Where one is out others often are: their states are far apart in a large pool.
+            __builtin_prefetch(l.keys[l.schedule[(at + ahead) % size]].state);
         }
         return nullptr;
     }
