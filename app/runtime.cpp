@@ -15,6 +15,7 @@
 #include "core/cpu_quota.hpp"
 #include "core/log.hpp"
 #include "core/log_history.hpp"
+#include "core/resources.hpp"
 #include "jobs/seed.hpp"
 #include "mock/mock_upstream.hpp"
 #include "net/worker_thread.hpp"
@@ -478,6 +479,7 @@ void runtime::start() {
     for (auto& t : m.threads_)
         t->start();
     m.control_.start([&m](net::loop& on) {
+        step_back();
         m.control_dns_ = std::make_unique<net::dns_cache>(on, m.resolver_);
         m.refresh(true);
         net::spawn("feed", m.feed_rounds());

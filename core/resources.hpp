@@ -10,6 +10,9 @@ namespace kw {
 
 // User and system time of all threads.
 [[nodiscard]] std::chrono::nanoseconds process_cpu_time() noexcept;
+// From now on the calling thread, and those it starts, stand behind the others of the process for a
+// processor: for what nobody waits for, so that a worker that wakes need not wait for it to end.
+void step_back() noexcept;
 // Physical memory; 0: not known.
 [[nodiscard]] std::uint64_t resident_bytes() noexcept;
 // The tightest memory limit of our control group and its parents, or the machine's memory. `root`

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/log.hpp"
+#include "core/resources.hpp"
 #include "store/journal_folder.hpp"
 #include "store/shipping.hpp"
 
@@ -98,6 +99,7 @@ struct journal_shipper::impl {
     }
 
     void run() {
+        step_back();
         std::unique_lock wait(wake_mutex);
         auto backoff = options.min_backoff;
         while (!stopping) {
