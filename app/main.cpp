@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <thread>
 
 #include "app/admin_verb.hpp"
@@ -169,10 +170,9 @@ int self_signed(const std::string& hosts, const std::string& cert, const std::st
     return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
-    const config::environment env = config::process_environment(environ);
+// None: the proxy is to be run. What read the command line goes first, its memory is of use then.
+std::optional<int> run_verb(int argc, char** argv, app::serve_options& serve_opts) {
+    const config::environment& env = serve_opts.env;
     CLI::App cli("keywheel: an OpenAI-compatible proxy with a pool of upstream keys");
     cli.require_subcommand(1);
     cli.footer(
@@ -188,8 +188,6 @@ int main(int argc, char** argv) try {
         "  keywheel backup --dir /var/backups/keywheel --keep 14\n"
         "  keywheel mock-upstream --port 9000 --self-signed --ca-out ca.pem");
 
-    app::serve_options serve_opts;
-    serve_opts.env = env;
     auto* serve_cmd = cli.add_subcommand("serve", "Run the proxy");
     serve_cmd->add_option(
         "--config", serve_opts.config_file,
@@ -255,7 +253,7 @@ int main(int argc, char** argv) try {
     CLI11_PARSE(cli, argc, argv);
     if (*serve_cmd) {
         serve_opts.config_file = app::config_file_of(serve_opts.config_file, env);
-        return serve(serve_opts);
+        return std::nullopt;
     }
     if (*check_cmd) return check_config(app::config_file_of(check_file, env), env);
     if (*mock_cmd) {
@@ -274,6 +272,15 @@ int main(int argc, char** argv) try {
     if (const int done = backups.run(); done >= 0) return done;
     if (*version_cmd) std::cout << "keywheel " KEYWHEEL_VERSION "\n";
     return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+    app::serve_options serve_opts;
+    serve_opts.env = config::process_environment(environ);
+    const auto done = run_verb(argc, argv, serve_opts);
+    return done ? *done : serve(serve_opts);
 } catch (const std::exception& e) {
     std::cerr << "keywheel: " << e.what() << '\n';
     return 1;
