@@ -92,6 +92,31 @@ TEST_CASE("the shares of all replicas are what is left", "[store][admission]") {
     CHECK(seen_by_all == 7);
 }
 
+TEST_CASE("a share has back what it gave, and is new when Redis has been told",
+          "[store][admission]") {
+    manual_clock clock;
+    limit at_once;
+    at_once.kind = limit_kind::concurrency;
+    at_once.cap = 2;
+    const auto limits = *limit_set::make({at_once});
+    local_share share({}, clock);
+    CHECK_FALSE(share.in_use());
+    const auto refused_first = one_limit(1);
+    share.saw("ak", refused_first, {{1, 1, 30s}});
+    CHECK_FALSE(share.admit(request(900, refused_first)).admitted());
+    CHECK_FALSE(share.in_use());
+    CHECK(share.admit(request(901, limits)).admitted());
+    CHECK(share.in_use());
+    CHECK(share.admit(request(902, limits)).admitted());
+    CHECK_FALSE(share.admit(request(903, limits)).admitted());
+    share.settle({"ak", "901"}, {});
+    CHECK(share.admit(request(904, limits)).admitted());
+    share.start_anew();
+    CHECK_FALSE(share.in_use());
+    CHECK(share.admit(request(905, limits)).admitted());
+    CHECK(share.admit(request(906, limits)).admitted());
+}
+
 TEST_CASE("a share grows to the cap's when what was seen no longer counts", "[store][admission]") {
     manual_clock clock;
     const auto limits = one_limit(10);
