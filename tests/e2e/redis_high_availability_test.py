@@ -1,12 +1,13 @@
 """Redis that fails over, with two keywheel processes on it under load: a six-node Cluster whose master is killed and
-comes back as a replica, and one whose slots move meanwhile; three Sentinels whose master is killed, with confirmed
-batches that its replica does not have; TLS with the right authority and with a wrong one; an ACL user with the least
-rights, of which Redis notes no refusal; backup and restore of a Cluster. No request fails, each is booked once, and the
-books are the mock's own."""
+comes back as a replica, one whose master is frozen and goes on later, and one whose slots move meanwhile; three
+Sentinels whose master is killed, with confirmed batches that its replica does not have, and by TLS one that is frozen;
+TLS with the right authority and with a wrong one; an ACL user with the least rights, of which Redis notes no refusal;
+backup and restore of a Cluster. No request fails, each is booked once, and the books are the mock's own."""
 import asyncio
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -72,16 +73,16 @@ class HighAvailability(harness.EndToEnd):
     def server(self, name, *settings):
         return self._keep(Server(self.folder, name, *settings))
 
-    def sentinel(self, name, master):
+    def sentinel(self, name, master, *more):
         """A Sentinel that watches the master; its file is its own to write."""
         port = low_port()
         file = self.folder / f"{name}.conf"
         file.write_text("\n".join([f"port {port}", "bind 127.0.0.1", f"dir {self.folder}",
-                                   f"sentinel monitor prime 127.0.0.1 {master.port} 2",
+                                   f"sentinel monitor prime 127.0.0.1 {getattr(master, 'tls', master.port)} 2",
                                    "sentinel down-after-milliseconds prime 1000",
                                    "sentinel failover-timeout prime 6000", "requirepass p-of-the-sentinels",
                                    "sentinel sentinel-pass p-of-the-sentinels",
-                                   "sentinel auth-pass prime p-of-the-servers", ""]))
+                                   "sentinel auth-pass prime p-of-the-servers", *more, ""]))
         process = self._keep(harness.Process(name, ["redis-server", file, "--sentinel"], self.folder))
         process.port = port
         return process
@@ -191,8 +192,15 @@ class HighAvailability(harness.EndToEnd):
             await self.away_and_back(proxies, "cluster_master_killed")
             victim.start()  # as a replica
             await in_thread(harness.wait_until, "the old master follows",
-                            lambda: victim.ping() and "role:slave" in victim.cli("info", "replication"), 40)
-        self.under_load(mock, proxies, "cluster_master_killed", script)
+                            lambda: victim.ping() and "master_link_status:up" in victim.cli("info", "replication"), 40)
+            # The next does not die: it answers no more, and wakes up when another has its place.
+            frozen, _ = self.owner(nodes, "{m}")
+            frozen.signal(signal.SIGSTOP)
+            await self.away_and_back(proxies, "cluster_master_frozen")
+            frozen.signal(signal.SIGCONT)
+            await in_thread(harness.wait_until, "the frozen master follows",
+                            lambda: frozen.ping() and "role:slave" in frozen.cli("info", "replication"), 40)
+        self.under_load(mock, proxies, "cluster_master_killed_and_another_frozen", script)
 
     def test_cluster_slots_move_under_load_and_a_backup(self):
         mock = self.mock()
@@ -241,18 +249,36 @@ class HighAvailability(harness.EndToEnd):
         for node in (target, source):
             node.cli("cluster", "setslot", slot, "node", ids[target])
 
-    def test_sentinels_master_killed_under_load(self):
-        mock = self.mock()
+    def watched(self, tls=()):
+        """A master, its replica and three Sentinels; with a certificate and its key all talk by TLS."""
         login = ("--requirepass", "p-of-the-servers", "--masterauth", "p-of-the-servers")
-        master = self.server("prime", *login)
-        replica = self.server("second", "--replicaof", "127.0.0.1", master.port, *login)
-        for server in (master, replica):
-            server.password = "p-of-the-servers"
-        for server in (master, replica):
-            harness.wait_until("a server is ready", server.ping)
+        files = tls and ("tls-cert-file", tls[0], "tls-key-file", tls[1], "tls-ca-cert-file", tls[0],
+                         "tls-auth-clients", "no", "tls-replication", "yes")
+
+        def settings():
+            return (("tls-port", low_port()) + files) if tls else ()
+
+        def server(name, *more):
+            own = settings()
+            made = self.server(name, *more, *login, *(f"--{word}" if at % 2 == 0 else word
+                                                      for at, word in enumerate(own)))
+            made.password = "p-of-the-servers"
+            if own:
+                made.tls = own[1]
+            return made
+        master = server("prime")
+        replica = server("second", "--replicaof", "127.0.0.1", getattr(master, "tls", master.port))
+        for one in (master, replica):
+            harness.wait_until("a server is ready", one.ping)
         harness.wait_until("the replica follows",
                            lambda: "master_link_status:up" in replica.cli("info", "replication"), 20)
-        sentinels = [self.sentinel(f"sentinel-{i}", master) for i in range(3)]
+        sentinels = []
+        for number in range(3):
+            own = settings()
+            sentinels.append(self.sentinel(f"sentinel-{number}", master,
+                                           *(f"{own[at]} {own[at + 1]}" for at in range(0, len(own), 2))))
+            if own:
+                sentinels[-1].tls = own[1]
         for one in sentinels:
             probe = Server.__new__(Server)
             probe.port, probe.password = one.port, "p-of-the-sentinels"
@@ -260,6 +286,31 @@ class HighAvailability(harness.EndToEnd):
                 f"{what}\n2" in probe.cli("sentinel", "master", "prime") or
                 what == "num-slaves" and f"{what}\n1" in probe.cli("sentinel", "master", "prime")
                 for what in ("num-other-sentinels", "num-slaves")), 20)
+        return master, replica, sentinels
+
+    def test_sentinels_by_tls_master_frozen_under_load(self):
+        mock = self.mock()
+        cert, key = self.certificate("server")
+        master, replica, sentinels = self.watched((cert, key))
+        proxies = self.pair(mock, "rediss://:p-of-the-servers@" + ",".join(f"127.0.0.1:{s.tls}" for s in sentinels),
+                            {"KEYWHEEL_STORE_REDIS_MODE": "sentinel", "KEYWHEEL_STORE_REDIS_MASTER": "prime",
+                             "KEYWHEEL_STORE_REDIS_SENTINEL_PASSWORD": "p-of-the-sentinels",
+                             "KEYWHEEL_STORE_REDIS_CA": cert})
+        self.with_limits(proxies)
+
+        async def script():
+            master.signal(signal.SIGSTOP)
+            await self.away_and_back(proxies, "sentinels_by_tls_master_frozen")
+            self.assertIn("role:master", replica.cli("info", "replication"))
+            # What it was sent before it stopped, it does now, and nobody counts that.
+            master.signal(signal.SIGCONT)
+            await in_thread(harness.wait_until, "the old master follows", lambda: master.ping() and
+                            "role:slave" in master.cli("info", "replication"), 40)
+        self.under_load(mock, proxies, "sentinels_by_tls_master_frozen", script)
+
+    def test_sentinels_master_killed_under_load(self):
+        mock = self.mock()
+        master, replica, sentinels = self.watched()
         proxies = self.pair(mock, "redis://:p-of-the-servers@" + ",".join(f"127.0.0.1:{s.port}" for s in sentinels),
                             {"KEYWHEEL_STORE_REDIS_MODE": "sentinel", "KEYWHEEL_STORE_REDIS_MASTER": "prime",
                              "KEYWHEEL_STORE_REDIS_SENTINEL_PASSWORD": "p-of-the-sentinels"})
