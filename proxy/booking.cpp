@@ -79,8 +79,8 @@ usage::multipliers exchange::rates() const noexcept {
 }
 
 store::exchange_start exchange::start_of(const store::ledger_record& r, std::string_view model,
-                                         const usage::quantities& most,
-                                         std::string_view tier) const {
+                                         const usage::quantities& most, std::string_view tier,
+                                         usage::multipliers rates) const {
     store::exchange_start start;
     start.id = r.id;
     copy_parties(r, start);
@@ -89,15 +89,15 @@ store::exchange_start exchange::start_of(const store::ledger_record& r, std::str
     start.input_tokens = most.tokens.input;
     start.output_tokens = most.tokens.output;
     start.stream = r.stream;
-    const auto charge = snap_.prices->cost(r.provider, model, model, most, tier, rates());
+    const auto charge = snap_.prices->cost(r.provider, model, model, most, tier, rates);
     start.cost = charge.cost.value_or(-1);
     start.rated_cost = charge.rated.value_or(-1);
     return start;
 }
 
 void exchange::price(store::ledger_record& r, std::string_view asked, const usage::quantities& q,
-                     std::string_view tier) const {
-    const auto charge = snap_.prices->cost(r.provider, r.model_served, asked, q, tier, rates());
+                     std::string_view tier, usage::multipliers rates) const {
+    const auto charge = snap_.prices->cost(r.provider, r.model_served, asked, q, tier, rates);
     r.cost = charge.cost;
     r.rated_cost = charge.rated;
 }
@@ -107,7 +107,7 @@ void exchange::book_start() {
     usage::quantities most;
     most.tokens.input = usage::estimate_tokens(record_.bytes_in);
     most.tokens.output = fields_.max_tokens;
-    const auto start = start_of(record_, route_.model, most, fields_.service_tier);
+    const auto start = start_of(record_, route_.model, most, fields_.service_tier, rates());
     // A journal that is full was looked at before; with `serve` the request goes on unjournalled.
     if (w_.journal().append_start(start, journaled_) == errc::ok) journaled_ = true;
 }
@@ -126,7 +126,7 @@ void exchange::settle_usage() {
     q.images = scan.images;
     q.duration_ms = scan.duration_ms;
     q.searches = scan.searches;
-    price(record_, route_.model, q, record_.service_tier);
+    price(record_, route_.model, q, record_.service_tier, rates());
     if (!record_.cost && booked.tokens.total() > 0 && w_.is_first_unpriced(record_.model_served)) {
         log::event(log::level::warn, "price.unknown",
                    {{"model", record_.model_served},

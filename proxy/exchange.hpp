@@ -186,10 +186,11 @@ class exchange {
     [[nodiscard]] store::exchange_start start_of(const store::ledger_record& r,
                                                  std::string_view model,
                                                  const usage::quantities& most,
-                                                 std::string_view tier) const;
+                                                 std::string_view tier,
+                                                 usage::multipliers rates) const;
     // Puts into the record what it cost.
     void price(store::ledger_record& r, std::string_view asked, const usage::quantities& q,
-               std::string_view tier) const;
+               std::string_view tier, usage::multipliers rates) const;
     void settle_usage();
     void finish(store::exchange_end end, errc code);
     void book_abandoned();

@@ -79,7 +79,7 @@ void exchange::leave_to_late_work() {
     record_.outcome = store::usage_outcome::estimated;
     usage::quantities q;
     q.tokens = record_.tokens;
-    price(record_, route_.model, q, fields_.service_tier);
+    price(record_, route_.model, q, fields_.service_tier, rates());
 }
 
 // whole: the answer was read to its end; of a stream, each event is.

@@ -62,10 +62,15 @@ net::task<result<store::admit_answer>> exchange::ask_admission(const store::admi
     struct shared_answer {
         store::admit_answer answer;
         bool ready = false;
+        bool given_up = false;
         exchange* asking = nullptr;  // null once it has stopped waiting
     };
     auto shared = std::make_shared<shared_answer>();
-    const auto deliver = [shared](store::admit_answer a) {
+    const auto deliver = [shared, &w = w_, which = store::lease_ref{q.access_key_id, q.ledger_id}](
+                             store::admit_answer a) {
+        // The store may have heard of the end before it heard of this.
+        if (shared->given_up && a.admitted())
+            w.leases()->admission().settle(which, {.requests = 0});
         shared->answer = std::move(a);
         shared->ready = true;
         if (shared->asking != nullptr) shared->asking->client_.wait.wake();
@@ -87,6 +92,7 @@ net::task<result<store::admit_answer>> exchange::ask_admission(const store::admi
         if ((got & (net::timed_out | net::hangup_a)) && !shared->ready) {
             // Perhaps it was admitted and we shall never know: what is given back twice counts
             // once.
+            shared->given_up = true;
             w_.leases()->admission().settle({q.access_key_id, q.ledger_id}, {.requests = 0});
             w_.shared().lines.freed(q.access_key_id);
             co_return (got & net::hangup_a) ? error(errc::client_closed) : unknown_limits();

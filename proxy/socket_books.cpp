@@ -407,8 +407,12 @@ socket_books::turn socket_books::make_turn(std::string_view model) const {
 void socket_books::journal_start(turn& t) {
     usage::quantities most;
     most.tokens.input = std::max(last_input_, usage::estimate_tokens(t.record.bytes_in));
-    const auto start = x_.start_of(t.record, t.record.model_served, most, t.tier);
+    const auto start = x_.start_of(t.record, t.record.model_served, most, t.tier, rates());
     t.journaled = x_.w_.journal().append_start(start, false) == errc::ok;
+}
+
+usage::multipliers socket_books::rates() const noexcept {
+    return {x_.group_ppm_, access_ ? access_->multiplier_ppm : 1'000'000};
 }
 
 void socket_books::settle_usage(turn& t, const usage::scan_result& scan) const {
@@ -423,7 +427,7 @@ void socket_books::settle_usage(turn& t, const usage::scan_result& scan) const {
     q.tokens = booked.tokens;
     q.duration_ms = scan.duration_ms;
     q.searches = scan.searches;
-    x_.price(r, asked, q, r.service_tier);
+    x_.price(r, asked, q, r.service_tier, rates());
 }
 
 void socket_books::close_turn(turn& t, exchange_end end, errc why) {
@@ -467,7 +471,7 @@ void socket_books::finish(exchange_end end, errc why) {
         r.outcome = store::usage_outcome::estimated;
         usage::quantities q;
         q.tokens = r.tokens;
-        x_.price(r, r.model_served, q, r.service_tier);
+        x_.price(r, r.model_served, q, r.service_tier, rates());
         close_turn(t, end, why);
     }
     turns_.clear();

@@ -83,6 +83,8 @@ class socket_books final : public socket_watch {
     net::task<ending> end_response();
     net::task<ending> book_transcription();
     void drop_unanswered();
+    // As the access key is now: a socket may outlive what it was when it was opened.
+    [[nodiscard]] usage::multipliers rates() const noexcept;
     void settle_usage(turn& t, const usage::scan_result& scan) const;
     void close_turn(turn& t, store::exchange_end end, errc why);
     [[nodiscard]] std::vector<turn>::iterator find(std::string_view response_id);

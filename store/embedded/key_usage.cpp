@@ -251,7 +251,10 @@ bool key_usage::sweep(std::int64_t now, const keeping& keep) {
             forget_at(n, e.due);
         }
     }
-    for (; !over_.empty() && over_.front().due <= now; ++looked) {
+    // None is kept for longer than that: what seems to be is from before the clock was set back.
+    const auto latest = now + keep.settled + clock_was_set_ms;
+    const auto is_due = [&](const ended& e) { return e.due <= now || e.due > latest; };
+    for (; !over_.empty() && is_due(over_.front()); ++looked) {
         if (looked == sweep_at_once) return false;
         const auto first = over_.front();
         over_.pop_front();

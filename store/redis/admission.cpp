@@ -210,7 +210,7 @@ class redis_admission final : public lane_home {
         auto out = health_;
         out.decided += by_lanes_.load(std::memory_order_relaxed);
         out.up = !away_;
-        out.waiting = queue_.size() + under_way_;
+        out.waiting = queue_.size() + under_way_ + held_count_;
         return out;
     }
 
@@ -235,7 +235,9 @@ class redis_admission final : public lane_home {
 
     // Under the lock. Whether the thread must be woken.
     bool append(step&& s) {
-        if (queue_.size() + under_way_ >= options_.max_waiting) {
+        // What keeps leases, and this replica, alive is little and never too much.
+        const bool vital = !away_ && (s.is == step_kind::renew || s.is == step_kind::beat);
+        if (!vital && queue_.size() + under_way_ >= options_.max_waiting) {
             ++health_.dropped;
             return false;
         }
@@ -347,10 +349,29 @@ class redis_admission final : public lane_home {
         return true;
     }
 
+    // Under the lock. A shard that moves for long fills its own room, not the queue's.
+    void hold(step s, mono_time now) {
+        if (held_.size() >= options_.max_waiting && held_.must_wait(s)) {
+            ++health_.dropped;
+            return;
+        }
+        held_.hold(std::move(s), now);
+    }
+
+    // Whether Redis is still to be told of what was decided here while it was away.
+    [[nodiscard]] bool tells_backlog() const {
+        const auto old = [&](const std::deque<step>& in) {
+            return !in.empty() && in.front().turn <= told_until_;
+        };
+        if (std::ranges::any_of(lines_, old, &line::sent)) return true;
+        const std::lock_guard lock(mutex_);
+        return old(queue_);
+    }
+
     // Connections for the lanes that want some. When to try again, if ever.
     mono_time open_doors(mono_time now) {
-        // Lanes that come in while steps are held back would overtake them.
-        if (!held_.empty()) return mono_time::max();
+        // Lanes that come in while steps are held back, or a backlog goes out, would overtake them.
+        if (!held_.empty() || tells_backlog()) return mono_time::max();
         for (auto& one : dialler_.take()) {
             if (one.lines) {
                 one.door->hand_in(std::move(*one.lines), wire_);
@@ -389,7 +410,7 @@ class redis_admission final : public lane_home {
                 if (now >= s.deadline) {
                     late.push_back(std::move(s));
                 } else if (held_.must_wait(s)) {
-                    held_.hold(std::move(s), now);
+                    hold(std::move(s), now);
                 } else {
                     s.deadline = std::min(s.deadline, now + options_.call_timeout);
                     taken_.push_back(std::move(s));
@@ -397,7 +418,8 @@ class redis_admission final : public lane_home {
                 queue_.pop_front();
             }
             flying_ += taken_.size();
-            under_way_ = flying_ + held_.size();
+            under_way_ = flying_;
+            held_count_ = held_.size();
         }
         for (auto& s : late)
             without_redis(std::move(s));
@@ -413,7 +435,8 @@ class redis_admission final : public lane_home {
     void nap(mono_time until) {
         {
             const std::lock_guard lock(mutex_);
-            under_way_ = flying_ + held_.size();
+            under_way_ = flying_;
+            held_count_ = held_.size();
             // Away, only the end and the next try are waited for.
             if (!queue_.empty() && flying_ < max_under_way && !lines_.empty()) return;
             asleep_ = !lines_.empty();
@@ -445,10 +468,12 @@ class redis_admission final : public lane_home {
         --flying_;
         // What is asked is decided by our share, what counts is tried again, in order.
         if (moves) {
-            if (!held_steps::can_hold(s))
+            if (!held_steps::can_hold(s)) {
                 without_redis(std::move(s));
-            else
-                held_.hold(std::move(s), time_.mono());
+            } else {
+                const std::lock_guard lock(mutex_);
+                hold(std::move(s), time_.mono());
+            }
             return {};
         }
         if (!held_.empty()) shard_answers(s);
@@ -520,7 +545,7 @@ class redis_admission final : public lane_home {
         queue_.clear();
         std::ranges::sort(all, {}, &step::turn);
         flying_ = 0;
-        under_way_ = 0;
+        under_way_ = held_count_ = 0;
         return all;
     }
 
@@ -533,8 +558,10 @@ class redis_admission final : public lane_home {
                            {{"server", to_.name()}, {"reason", why.context}});
             away_ = true;
             health_.reason = why.context;
-            // What only counts stays, before whatever comes from now on.
-            for (auto& s : everything()) {
+            // What only counts stays, before whatever comes from now on. Already in order: a try to
+            // connect has failed again.
+            const bool only_waits = lines_.empty() && held_.empty();
+            for (auto& s : only_waits ? std::exchange(queue_, {}) : everything()) {
                 if (!held_steps::can_hold(s)) {
                     all.push_back(std::move(s));
                     continue;
@@ -574,6 +601,7 @@ class redis_admission final : public lane_home {
             log::event(log::level::info, "admission.back", {{"server", to_.name()}});
         health_.reason.clear();
         away_ = false;
+        told_until_ = turns_;
     }
 
     // Before anything is decided, Redis' time and the number of replicas are known.
@@ -616,8 +644,9 @@ class redis_admission final : public lane_home {
     std::atomic<bool> stopping_{false};
 
     mutable std::mutex mutex_;
-    std::deque<step> queue_;  // not sent yet; while Redis is away, what it is to be told
-    std::size_t under_way_ = 0;
+    std::deque<step> queue_;      // not sent yet; while Redis is away, what it is to be told
+    std::size_t under_way_ = 0;   // flying_, as callers may see it
+    std::size_t held_count_ = 0;  // held_.size(), likewise: these stand in nobody else's way
     std::uint64_t turns_ = 0;
     bool away_ = true;
     bool asleep_ = false;
@@ -628,8 +657,9 @@ class redis_admission final : public lane_home {
     // The thread's own.
     std::vector<line> lines_;  // none: Redis is away
     std::array<std::uint8_t, step_places> line_of_{};
-    std::size_t flying_ = 0;  // sent and not answered, on all lines
-    held_steps held_;         // of shards that are moving
+    std::uint64_t told_until_ = 0;  // turns up to this one were made while Redis was away
+    std::size_t flying_ = 0;        // sent and not answered, on all lines
+    held_steps held_;               // of shards that are moving
     mono_time goodbye_until_ = mono_time::max();
     std::vector<step> taken_;
     std::vector<reply> replies_;

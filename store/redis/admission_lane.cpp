@@ -161,16 +161,16 @@ void admission_lane::turn() {
     for (auto& l : lines_) {
         const bool late = !l.sent.empty() && loop_.now() >= l.sent.front().deadline;
         if (!l.watched->read_ready() && l.out.unsent().empty() && !late) continue;
-        auto went = turn(l);
+        auto went = turn(l, late);
         if (went && !l.sent.empty() && loop_.now() >= l.sent.front().deadline)
             went = error(errc::store_unavailable, "no answer in time", error_source::store);
         if (!went) return lost(went.error());
     }
 }
 
-result<void> admission_lane::turn(line& on) {
+result<void> admission_lane::turn(line& on, bool look) {
     // A reply makes it ready: a look that finds nothing would be a system call for each write.
-    const bool readable = on.watched->read_ready();
+    const bool readable = look || on.watched->read_ready();
     if (readable) on.watched->clear_read();
     auto& unsent = on.out.unsent();
     if (!unsent.empty()) on.watched->clear_write();

@@ -95,7 +95,8 @@ class admission_lane final : public admission {
     void queue(line& on, step s);
     net::task<void> run();
     void turn();
-    [[nodiscard]] result<void> turn(line& on);
+    // look: for answers, though none were announced.
+    [[nodiscard]] result<void> turn(line& on, bool look);
     [[nodiscard]] result<void> answered(line& on, const reply& r);
     void lost(const error& why);
 

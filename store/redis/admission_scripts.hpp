@@ -183,7 +183,8 @@ for i = 1, count do
     if text then
       local mark, hi, lo, phi, plo = numbers('<ddddd', text)
       local behind = l.part - mark
-      l.mark, l.phi, l.plo, l.ends = mark, phi, plo, (mark + 61) * l.a
+      -- One of the future is from before the clock was set back.
+      if behind >= 0 then l.mark, l.phi, l.plo, l.ends = mark, phi, plo, (mark + 61) * l.a end
       if behind == 0 then
         l.hi, l.lo = hi, lo
       elseif behind > 0 and behind < 61 then

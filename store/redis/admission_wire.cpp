@@ -128,8 +128,8 @@ struct admission_wire::words {
     }
     void keys_of(const step& s) const {
         const auto shard = shard_of(s.access_key_id);
-        key(shard, "use:", s.access_key_id);
-        key(shard, "due:", s.access_key_id);
+        key(shard, "lim:", s.access_key_id);
+        key(shard, "end:", s.access_key_id);
     }
     void script(admission_script which, std::size_t keys, std::size_t arguments) const {
         to.begin(3 + keys + arguments);
@@ -154,7 +154,7 @@ admission_wire::frame& admission_wire::frame_of(const step& s, std::int64_t now_
         pipeline keys;
         const words in_keys{*this, keys};
         in_keys.keys_of(s);
-        in_keys.key(shard_of(s.access_key_id), "used");
+        in_keys.key(shard_of(s.access_key_id), "lims");
         at->second.keys = std::move(keys.unsent());
     }
     frame& f = at->second;
@@ -240,7 +240,7 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) {
         case step_kind::preload:
             out.script(admission_script::preload, 3, 2);
             out.keys_of(s);
-            out.key(shard_of(s.access_key_id), "used");
+            out.key(shard_of(s.access_key_id), "lims");
             all.add(s.limits->keep_ms());
             all.add_periods(s.limits->items().front(), now_ms);
             all.add_amount(std::max<std::int64_t>(s.amount.requests, 0));
@@ -252,12 +252,12 @@ void admission_wire::encode(const step& s, std::int64_t now_ms, pipeline& to) {
             return out.keys_of(s);
         case step_kind::sweep:
             out.script(admission_script::sweep, 1, 3);
-            out.key(s.shard, "used");
+            out.key(s.shard, "lims");
             all.add(options_.keep_expired.count());
             all.add(sweep_keys);
             to.word(all.bytes());
-            out.key(s.shard, "use:");
-            return out.key(s.shard, "due:");
+            out.key(s.shard, "lim:");
+            return out.key(s.shard, "end:");
         case step_kind::beat:
             out.script(admission_script::beat, 1, 2);
             to.word({prefix_, "{m}:replicas"});
