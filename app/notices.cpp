@@ -27,6 +27,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto trace_interval = 200ms;
+constexpr auto message_time = 5s;             // and a message has left, if it can
 constexpr auto last_words = 3s;               // for what still waits at the end
 constexpr std::size_t max_near_keys = 1'000;  // whose budgets are looked at
 constexpr std::size_t walk_step = 2'000;      // of all access keys, in a round
@@ -259,7 +260,7 @@ void runtime::impl::notice_round() {
     watcher_->notice_all(noticed, values->notifications);
     watcher_->look(read_now(), values->notifications);
     look_at_budgets();
-    told_->write(watcher_->take_crossings());
+    told_->write(watcher_->take_crossings(), values->notifications.dedup_window + message_time);
     for (std::size_t i = 0; i < budgets_near_.size(); ++i)
         budgets_near_[i]->set(
             static_cast<double>(watcher_->near_end(static_cast<store::budget_period>(i))));
@@ -299,6 +300,12 @@ void runtime::impl::say_last_words(const std::function<bool()>& hurry) {
         control_.get().post([&] { done.set_value(what()); });
         return done.get_future().get();
     };
+    const auto write_told = [this, ask] {
+        ask([this] {
+            told_->write_rest();
+            return std::size_t{0};
+        });
+    };
     const auto all_said = [this] {
         const auto values = settings();
         traces_->flush(values->tracing);
@@ -310,12 +317,14 @@ void runtime::impl::say_last_words(const std::function<bool()>& hurry) {
         return std::size_t{0};
     });
     for (const auto until = clock_.mono() + last_words; clock_.mono() < until && !hurry();) {
-        if (ask(all_said) != 0) return;
+        if (ask(all_said) != 0) return write_told();
         std::this_thread::sleep_for(20ms);
     }
     if (const auto lost = ask([this] { return notifier_->drop_all(); }); lost > 0)
         log::event(log::level::warn, "notifications.dropped",
                    {{"messages", lost}, {"reason", "the process ends"}});
+    else
+        write_told();
 }
 
 std::string runtime::impl::deliveries_of(const std::string& channel_id) const {

@@ -479,7 +479,6 @@ void runtime::start() {
     for (auto& t : m.threads_)
         t->start();
     m.control_.start([&m](net::loop& on) {
-        step_back();
         m.control_dns_ = std::make_unique<net::dns_cache>(on, m.resolver_);
         m.refresh(true);
         net::spawn("feed", m.feed_rounds());

@@ -95,13 +95,31 @@ bool told_notices::write_one(const crossing& c) {
     return put || put.error().code != errc::store_unavailable;
 }
 
-void told_notices::write(std::vector<crossing> news) {
-    for (auto& c : news)
-        if (waiting_.size() < max_waiting) waiting_.push_back(std::move(c));
-    for (std::size_t i = 0; i < max_writes && !waiting_.empty(); ++i) {
-        if (!write_one(waiting_.front())) return;  // the store is away
-        waiting_.pop_front();
+void told_notices::write(std::vector<crossing> news, std::chrono::nanoseconds delay) {
+    const auto now = clock_.mono();
+    for (auto& c : news) {
+        if (!c.now)
+            std::erase_if(waiting_,
+                          [&](const pending& p) { return p.what.now && p.what.what == c.what; });
+        if (waiting_.size() >= max_waiting) continue;
+        const auto due = c.now ? now + std::chrono::duration_cast<mono_time::duration>(delay) : now;
+        waiting_.push_back({std::move(c), due});
     }
+    std::size_t written = 0;
+    for (auto at = waiting_.begin(); at != waiting_.end() && written < max_writes;) {
+        if (at->due > now) {
+            ++at;
+            continue;
+        }
+        if (!write_one(at->what)) return;  // the store is away
+        at = waiting_.erase(at);
+        ++written;
+    }
+}
+
+void told_notices::write_rest() {
+    while (!waiting_.empty() && write_one(waiting_.front().what))
+        waiting_.pop_front();
 }
 
 }  // namespace kw::jobs

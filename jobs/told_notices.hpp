@@ -24,8 +24,11 @@ class told_notices {
     // Before the watcher's first look, and again until the store has answered. What was told longer
     // ago than a day, of a budget longer than a month, is told again.
     void restore(watcher& into);
-    // After each look: a bounded number of writes, the rest later.
-    void write(std::vector<crossing> news);
+    // After each look: a bounded number of writes, the rest later. What was raised is written after
+    // `delay` alone, when its message has left: who is killed before has told nobody.
+    void write(std::vector<crossing> news, std::chrono::nanoseconds delay);
+    // At the end, when all messages have left.
+    void write_rest();
 
   private:
     [[nodiscard]] std::string id_of(const crossed& what) const;
@@ -35,7 +38,11 @@ class told_notices {
     const clock_source& clock_;
     std::string host_;
     bool restored_ = false;
-    std::deque<crossing> waiting_;
+    struct pending {
+        crossing what;
+        mono_time due;
+    };
+    std::deque<pending> waiting_;
 };
 
 }  // namespace kw::jobs

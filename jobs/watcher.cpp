@@ -122,11 +122,14 @@ void watcher::look_at_rates(const readings& now, const config::notification_sett
     const sample& then = before(by.window);
     const auto requests = now.requests - then.requests;
     const auto errors = now.errors - then.errors;
-    raise(
-        by.error_rate > 0 && requests >= by.min_requests && errors * 100 > requests * by.error_rate,
-        {notice_kind::error_rate, "requests",
-         fmt::format("{} of {} requests ended in an error of the server", errors, requests),
-         false});
+    // What was told before a restart holds until there is enough to judge by.
+    const bool judges = requests >= by.min_requests || mono - then.at >= by.window;
+    if (judges)
+        raise(by.error_rate > 0 && requests >= by.min_requests &&
+                  errors * 100 > requests * by.error_rate,
+              {notice_kind::error_rate, "requests",
+               fmt::format("{} of {} requests ended in an error of the server", errors, requests),
+               false});
     auto buckets = now.first_tokens.buckets;
     std::uint64_t observed = 0;
     for (std::size_t i = 0; i < buckets.size(); ++i) {
@@ -135,18 +138,20 @@ void watcher::look_at_rates(const readings& now, const config::notification_sett
     }
     const double slowest = quantile(buckets, now.first_token_bounds, 0.99);
     const double most = std::chrono::duration<double>(by.latency).count();
-    raise(most > 0 && observed >= by.min_requests && slowest > most,
-          {notice_kind::latency, "first token",
-           fmt::format("one request in a hundred waits {:.3g} s or longer for its first token",
-                       slowest),
-           false});
+    if (judges)
+        raise(most > 0 && observed >= by.min_requests && slowest > most,
+              {notice_kind::latency, "first token",
+               fmt::format("one request in a hundred waits {:.3g} s or longer for its first token",
+                           slowest),
+               false});
     const sample& minute = before(cpu_window);
     const double length = std::chrono::duration<double>(mono - minute.at).count();
     const double used = std::chrono::duration<double>(now.cpu_time - minute.cpu_time).count();
     const double share = length > 0 ? used / (length * std::max(now.cpus, 0.01)) : 0;
-    raise(by.cpu > 0 && mono - minute.at >= cpu_window && share * 100 >= by.cpu,
-          {notice_kind::resources, "cpu",
-           fmt::format("{:.0f} % of the CPU were used for a minute", share * 100), false});
+    if (mono - minute.at >= cpu_window)
+        raise(by.cpu > 0 && share * 100 >= by.cpu,
+              {notice_kind::resources, "cpu",
+               fmt::format("{:.0f} % of the CPU were used for a minute", share * 100), false});
 }
 
 void watcher::notice_all(const std::vector<incidents::item>& all,

@@ -131,6 +131,7 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
         std::string().swap(client_head);
         call_.trim_to_head();
         client_.trim_to(head_);
+        if (objects_) objects_->route.id = objects_->route.object = objects_->route.base = {};
     };
     const relay* running = nullptr;
     const auto before_last = [this, error_answer, &running](std::uint64_t bytes) {
@@ -182,6 +183,10 @@ net::task<exchange::step> exchange::relay_answer(pool::picked& picked, bool erro
     }
     pool::upstream_result r;
     r.transport = through.failure();
+    if (!own_credential_.empty()) {  // there is no other key to try
+        w_.metrics().count_attempt_failed(pool::to_string(r.transport));
+        co_return co_await end_failed(r);
+    }
     co_return co_await after_failure(picked, r);
 }
 

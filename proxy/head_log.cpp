@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 namespace kw::proxy {
 namespace {
@@ -33,12 +34,33 @@ constexpr auto id_beginnings = std::to_array<std::string_view>(
 constexpr std::size_t longest_word = 48;
 constexpr std::size_t shortest_key = 24;  // of letters and digits alone
 
+// Eight, four, four, four and twelve hexadecimal digits: some providers' keys.
+bool is_uuid(std::string_view part) noexcept {
+    if (part.size() != 36) return false;
+    for (std::size_t i = 0; i < part.size(); ++i) {
+        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        const auto c = static_cast<unsigned char>(part[i]);
+        if (dash ? c != '-' : std::isxdigit(c) == 0) return false;
+    }
+    return true;
+}
+
 // A part of a path that may be a credential: one of a known form, or long and no object's id.
 bool may_be_secret(std::string_view part) noexcept {
     constexpr auto credentials = std::to_array<std::string_view>(
-        {"sk-", "sk_", "pk-", "rk-", "ek_", "kw", "AIza", "gsk_", "xai-", "hf_", "key-", "Bearer"});
+        {"sk-", "sk_", "pk-", "rk-", "ek_", "AIza", "gsk_", "xai-", "hf_", "key-", "r8_", "pa-",
+         "fw_", "csk-", "pplx-", "nvapi-", "bearer"});
     const auto begins = [&](auto known) { return part.starts_with(known); };
-    if (std::ranges::any_of(credentials, begins)) return true;
+    if (part.starts_with("kw")) return true;
+    // Also behind something, as in `v1:sk-…`; words of names end otherwise.
+    for (std::size_t at = 0; at < part.size(); ++at) {
+        if (at > 0 && std::isalnum(static_cast<unsigned char>(part[at - 1])) != 0) continue;
+        const auto rest = part.substr(at);
+        if (std::ranges::any_of(credentials, [&](auto known) {
+                return net::equal_ignoring_case(rest.substr(0, known.size()), known);
+            }))
+            return true;
+    }
     if (part.find('%') != part.npos) return true;  // of whatever form it is
     const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
     const auto is_plain = [&](char c) {
@@ -47,6 +69,7 @@ bool may_be_secret(std::string_view part) noexcept {
     if (part.size() >= shortest_key && std::ranges::all_of(part, is_plain) &&
         std::ranges::any_of(part, is_digit))
         return true;
+    if (is_uuid(part)) return true;
     return part.size() > longest_word && std::ranges::none_of(id_beginnings, begins);
 }
 

@@ -233,7 +233,7 @@ net::task<relay_end> relay::run(net::body_framer body) {
     for (;;) {
         // 1. What came.
         net::body_framer::step step{0, body.status()};
-        lend_out();
+        if (!holding()) lend_out();
         if (!data.empty() || body.complete()) {
             step = body.consume(data, [&](std::string_view payload) {
                 if (plan_.split_events) {
@@ -256,6 +256,7 @@ net::task<relay_end> relay::run(net::body_framer body) {
                 if (!unsent_.empty()) co_await send_rest();
             }
             if (gone_) co_return relay_end::client_gone;
+            if (out_.empty()) forget_out();
             const bool enlarged = co_await enlarge_event();
             if (enlarged) continue;
             if (gone_) co_return relay_end::client_gone;

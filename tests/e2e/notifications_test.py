@@ -1,4 +1,4 @@
-"""Operators are told: signed webhooks, chat tools, mail by SMTP, once for many equal events and many replicas.
+"""Operators are told: signed webhooks, chat tools, mail by SMTP, once for many equal events and many replicas, and not again after a restart.
 
 Receivers are real servers of the test: one that checks signatures, one that fails at first, one that never
 answers, a mail server with STARTTLS and login. Shown: 100 equal events are one delivery with count 100, also
@@ -174,6 +174,10 @@ class Notifications(harness.EndToEnd):
         self.assertEqual([unknown.status, "colour" in unknown.json()["message"]], [400, True])
         listed = one.admin("GET", "/admin/notifications?q=WEB").json()["data"]
         self.assertEqual([n["id"] for n in listed["notifications"]], ["hook"])
+        # What waits leaves before the process does.
+        self.ask(two, "last-words")
+        self.assertEqual(two.stop(), 0)
+        self.assertIn("last-words", [t["subject"] for t in hook.of("unknown_model")])
         # It travels: with its secrets where they are asked for.
         document = one.admin("POST", "/admin/export", {"mode": "encrypted", "passphrase": "a long passphrase"}).json()["data"]
         self.assertEqual(one.admin("DELETE", "/admin/notifications/hook").status, 200)
@@ -242,6 +246,14 @@ class Notifications(harness.EndToEnd):
         told = next(body for path, _, body in chat.got if path == "/declared")
         self.assertIn(b"access key team has used", told)
         harness.wait_until("the gauge", lambda: 'keywheel_budgets_near_end{per="day"} 1' in proxy.get("/metrics").body.decode())
+        # The next process finds the budget without a request, and knows that it was told of.
+        self.assertEqual(proxy.stop(), 0)
+        proxy.start()
+        proxy.wait_ready("/readyz")
+        harness.wait_until("the gauge", lambda: 'keywheel_budgets_near_end{per="day"} 1' in proxy.get("/metrics").body.decode())
+        self.assertEqual(self.ask(proxy, "no-such-either").status, 503)
+        harness.wait_until("the next message", lambda: any(b"no-such-either" in body for _, _, body in chat.got), 30)
+        self.assertEqual([path for path, _, _ in chat.got].count("/declared"), 1)
         changed = proxy.admin("PUT", "/admin/notifications/declared", {"disabled": True})
         self.assertEqual([changed.status, changed.json()["data"]["code"]], [409, "declared"])
         wrong = proxy.admin("POST", "/admin/notifications", {"type": "slack", "url": "http://169.254.169.254/latest"})

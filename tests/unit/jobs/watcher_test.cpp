@@ -181,7 +181,7 @@ TEST_CASE("what was told is not told again by the next process") {
         for (int i = 0; i < 3; ++i) {
             kept.restore(w);
             w.look(now, by);
-            kept.write(w.take_crossings());
+            kept.write(w.take_crossings(), 1s);
             clock.advance(1s);
         }
         return told;

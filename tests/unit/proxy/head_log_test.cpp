@@ -27,6 +27,8 @@ TEST_CASE("a path shows no part that may be a credential", "[proxy]") {
     };
     CHECK(shown("/v1/files/sk-canary/content") == "/v1/files/***/content");
     CHECK(shown("/v1/sk-canary") == "/v1/***");
+    CHECK(shown("/v1/v1:SK-canary/r8_canary/a-word") == "/v1/***/***/a-word");
+    CHECK(shown("/v1/0123abcd-0123-4567-89ab-0123456789ab") == "/v1/***");
     CHECK(shown("/api-keys/kw-canary/release") == "/api-keys/***/release");
     CHECK(shown("/v1/%73k-canary/") == "/v1/***/");
     CHECK(shown("/" + std::string(49, '-') + "/v1/models?key=canary") == "/***/v1/models?***");
