@@ -1,9 +1,10 @@
 """Clients that bring their own upstream credential: refused unless the listener lets them through; then it goes to
 the one upstream that is named for it, with no other key, and is booked apart. Whatever is or was an access key
 of ours, or looks like one, never leaves."""
-import json
+import socket
 
 import harness
+from wire import ScriptedUpstream
 
 CONFIG = """
 server:
@@ -42,8 +43,12 @@ class PassThrough(harness.EndToEnd):
     def code(self, answer):
         return [answer.status, answer.json()["error"]["code"]]
 
+    @staticmethod
+    def sent_to(*mocks):
+        return {key for mock in mocks for key in mock.books()["keys"]}
+
     def sent(self):
-        return {key for mock in (self.upstream, self.pool) for key in mock.books()["keys"]}
+        return self.sent_to(self.upstream, self.pool)
 
     def test_off_it_is_refused(self):
         proxy = self.start(on=False)
@@ -94,6 +99,21 @@ class PassThrough(harness.EndToEnd):
         # The pool's keys have not suffered.
         self.assertEqual(proxy.admin("GET", "/admin/stats").json()["data"]["active"], 2)
         self.assertNotIn(FOREIGN, proxy.log())
+
+    def test_an_answer_that_is_malformed_is_one_requests_trouble(self):
+        def serve(connection, head, _body):
+            status = b"200 OK" if b"/lies" in head else b"400 Bad Request"
+            connection.sendall(b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+                               b"no size\r\n" % status)
+            connection.shutdown(socket.SHUT_WR)
+        self.upstream = ScriptedUpstream(serve)
+        self.addCleanup(self.upstream.close)
+        proxy = self.start()
+        for path in ("/v1/lies", "/v1/refusals"):
+            answer = proxy.get(path, headers={"authorization": f"Bearer {FOREIGN}"})
+            self.assertEqual(self.code(answer), [502, "upstream_malformed"], path)
+        self.assertTrue(proxy.alive())
+        self.assertEqual(self.sent_to(self.pool), set())
 
     def test_what_is_ours_never_leaves(self):
         proxy = self.start()
