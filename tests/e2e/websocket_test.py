@@ -310,6 +310,28 @@ class WebSockets(harness.EndToEnd):
         self.assertEqual(refusal(path="/v1/status/500")[0], 500)
         self.settled()
 
+    def test_a_response_is_priced_as_the_access_key_is_by_then(self):
+        self.start()
+        made = self.key()
+        s = self.open(key=made["key"])
+        seen = set()
+
+        def factor():
+            """What the price of one more response is multiplied by."""
+            s.send({"type": "response.create", "response": {"tokens": 50}})
+            s.until("response.done")
+
+            def booked():
+                return [r for r in records(self.proxy) if r["status"] == 200 and r["id"] not in seen]
+            record = harness.wait_until("its record", booked)[0]
+            seen.add(record["id"])
+            return round(record["rated_cost"]["nanodollars"] / record["cost"]["nanodollars"], 3)
+        self.assertEqual(factor(), 1)
+        changed = self.proxy.admin("PUT", f"/admin/access-keys/{made['id']}", {"multiplier": 3})
+        self.assertEqual(changed.status, 200, changed)
+        harness.wait_until("the new price", lambda: factor() == 3)
+        s.close()
+
     def test_limits_hold_at_the_opening_and_before_each_response(self):
         self.start()
         # A slot for the socket's life.
