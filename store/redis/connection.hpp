@@ -133,8 +133,8 @@ class connection {
     [[nodiscard]] result<void> send(const pipeline& commands, deadline until);
     [[nodiscard]] result<std::vector<reply>> receive(std::size_t replies, deadline until);
     // For one who polls the descriptor and has many commands under way: writes what the socket
-    // takes of `out` and removes it, appends the replies that have come to `in` if the descriptor is
-    // `readable`. Never waits.
+    // takes of `out` and removes it, appends the replies that have come to `in` if the descriptor
+    // is `readable`. Never waits.
     [[nodiscard]] result<void> turn(std::string& out, std::vector<reply>& in, bool readable = true);
     // Throws away what the server sent unasked (messages of a subscription); false: it is gone.
     [[nodiscard]] bool drain();

@@ -168,7 +168,7 @@ TEST_CASE("replies are read alike, in whichever pieces they come", "[store][redi
     const auto several = bulk("a\r\n$3\r\nb") + ":-7\r\n+OK\r\n$-1\r\n" + bulk("") + "-ERR no\r\n" +
                          "*2\r\n:1\r\n" + bulk("in it") + ":8\r\n" +
                          (piece > 2 ? bulk(large) : bulk("")) + bulk("last");
-    const made_up_server server([&](std::string_view) { return several; }, piece);
+    const made_up_server server([&](std::string_view) { return std::string(several); }, piece);
     redis_options o;
     o.url = secret("redis://127.0.0.1:" + server.port());
     redis::connection on;

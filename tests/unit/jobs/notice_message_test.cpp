@@ -9,9 +9,7 @@
 
 using namespace kw;
 using namespace std::chrono_literals;
-using config::channel_settings;
 using config::channel_type;
-using config::notice_kind;
 using jobs::test::channel;
 using jobs::test::sample;
 

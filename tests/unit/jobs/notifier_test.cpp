@@ -13,7 +13,6 @@ using config::channel_settings;
 using config::channel_type;
 using config::notice_kind;
 using jobs::test::channel;
-using jobs::test::sample;
 
 namespace {
 
